@@ -1,0 +1,1 @@
+"""The nouns: one a file, plain frozen values that any layer may hold."""

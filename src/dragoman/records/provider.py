@@ -1,0 +1,48 @@
+"""Who answers: a row of the provider catalog, or of the user's configuration."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from dragoman.records.model import Feature
+
+UpstreamWire = Literal["openai", "anthropic"]
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds. `first_byte` runs from the request's last byte to the answer's first."""
+
+    connect_s: float = 10.0
+    first_byte_s: float = 300.0
+    idle_s: float = 120.0
+    """The longest silence within an answer."""
+    total_s: float = 3600.0
+
+
+class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    wire: UpstreamWire
+    base_url: str
+    """With its version path, as vendors print it: `https://api.openai.com/v1`."""
+    api_key: str | None = None
+    """A reference, `env:NAME` or `file:PATH`: never the secret itself."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Sent with every request; a value may be a reference like `api_key`."""
+    query: tuple[tuple[str, str], ...] = ()
+    chat_path: str | None = None
+    """Below `base_url`; `None`: the wire format's own. May hold `{model}` (Azure's deployments)."""
+    auth_header: Literal["authorization", "x-api-key", "api-key"] | None = None
+    """How the key is sent; `None`: the wire format's own way."""
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    reports_stream_usage: bool = True
+    """Takes `stream_options.include_usage`."""
+    forwards: tuple[str, ...] = ()
+    """Top-level fields of a request that we do not know and it does. Never by default one that
+    changes the price."""
+    lacks: frozenset[Feature] = frozenset()
+    max_stops: int | None = None
+    timeouts: Timeouts = Timeouts()
+    max_connections: int = 256
+    max_response_bytes: int = 64 * 1024 * 1024
