@@ -1,0 +1,409 @@
+"""The interface description: an OpenAPI 3.1 document, generated from what the server runs on.
+
+Request and answer schemas come from the types that decode and encode them; examples of answers,
+streams and errors are made by the dialects' own encoders from one made-up answer. So the document
+cannot drift from the wire: nothing in it repeats a rule by hand.
+
+Each dialect's types get the dialect's name as a prefix (`openai.Message`), because every dialect
+has a `Message` and theirs differ. Source: https://spec.openapis.org/oas/v3.1.1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from dragoman import chat, errors
+from dragoman.ports import Dialect, Example
+
+SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+REQUEST_ID = "req_00000000000000000000000000"
+
+_DESCRIPTION = """\
+One server, several published completion APIs. The path alone decides the dialect, so the vendors'
+own clients work with only base URL and key replaced: OpenAI clients use `/v1`, Anthropic clients
+the server's root, Prem and Adaptive clients `/api/v1`.
+
+Every answer carries `x-request-id`, which also finds the request in the log. An explicit `null`
+means that an optional field is absent. Unknown fields are ignored, and named in
+`x-dragoman-ignored`. A stream that fails in the middle ends with one error frame and without a
+finish reason."""
+
+_SECURITY_SCHEMES = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "`Authorization: Bearer <key>`. `dragoman keys create` makes a key.",
+    },
+    "x-api-key": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "x-api-key",
+        "description": "The same key, as Anthropic's clients send it.",
+    },
+}
+
+_HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "x-request-id": ("Names this request, in the log too.", {"type": "string"}),
+    "request-id": ("The same as `x-request-id`.", {"type": "string"}),
+    "x-dragoman-ignored": (
+        "Names of the request's fields that were not understood, where there were any.",
+        {"type": "string"},
+    ),
+    "X-RateLimit-Limit": (
+        "Requests that the key may make in 60 seconds, where it has a limit.",
+        {"type": "integer"},
+    ),
+    "X-RateLimit-Remaining": (
+        "Requests left of them, where the key has a limit.",
+        {"type": "integer"},
+    ),
+    "Retry-After": ("Seconds to wait before trying again.", {"type": "integer"}),
+    "x-should-retry": (
+        "`false` where trying again cannot help; the vendors' clients heed it.",
+        {"enum": ["true", "false"]},
+    ),
+    "Allow": ("The methods that this path answers.", {"type": "string"}),
+}
+_HEADERS_OF_STATUS = {
+    405: ("Allow",),
+    408: ("x-should-retry",),
+    429: ("Retry-After",),
+    503: ("Retry-After",),
+}
+
+
+class Content(msgspec.Struct, frozen=True, kw_only=True):
+    """One media type of an answer. `type` is what is encoded, or a stream's frames decode to."""
+
+    media_type: str = "application/json"
+    type: Any = None
+    is_stream: bool = False
+    examples: tuple[tuple[str, Any], ...] = ()
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    status: int
+    description: str
+    contents: tuple[Content, ...] = ()
+
+
+class PathParameter(msgspec.Struct, frozen=True):
+    name: str
+    description: str
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One method at one path. Types of one `family` share a prefix, and its tag."""
+
+    method: Literal["get", "post"]
+    path: str
+    id: str
+    family: str
+    summary: str
+    description: str = ""
+    path_parameters: tuple[PathParameter, ...] = ()
+    request_headers: tuple[tuple[str, str], ...] = ()
+    request: Any = None
+    examples: tuple[Example, ...] = ()
+    answers: tuple[Answer, ...]
+    is_public: bool = False
+    takes_x_api_key: bool = False
+
+
+def describe_interface(
+    operations: Sequence[Operation], *, version: str, server_url: str = "/"
+) -> bytes:
+    """The OpenAPI document, as compact JSON."""
+    schemas: dict[str, Any] = {}
+    paths: dict[str, dict[str, Any]] = {}
+    families = list(dict.fromkeys(operation.family for operation in operations))
+    for family in families:
+        members = [operation for operation in operations if operation.family == family]
+        find_schema, components = _family_schemas(family, members)
+        schemas |= components
+        for operation in members:
+            paths.setdefault(operation.path, {})[operation.method] = _operation(
+                operation, find_schema
+            )
+    document = {
+        "openapi": "3.1.1",
+        "info": {
+            "title": "Dragoman",
+            "version": version,
+            "summary": "LLM completions in several dialects.",
+            "description": _DESCRIPTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "jsonSchemaDialect": SCHEMA_DIALECT,
+        "servers": [{"url": server_url}],
+        "tags": [{"name": family} for family in families],
+        # In the order of the operations, so that readers see the completions first.
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "headers": {
+                name: {"description": text, "schema": schema}
+                for name, (text, schema) in _HEADERS.items()
+            },
+            "securitySchemes": _SECURITY_SCHEMES,
+        },
+    }
+    return msgspec.json.encode(document)
+
+
+# --- A dialect as an operation ------------------------------------------------------------------
+
+
+def completion_operation(dialect: Dialect) -> Operation:
+    """The dialect's completion endpoint, with answers that its own encoders made."""
+    wire = dialect.wire
+    plain = next((example for example in wire.examples if not example.body.get("stream")), None)
+    streamed = next((example for example in wire.examples if example.body.get("stream")), plain)
+    contents = [
+        Content(type=wire.response, examples=_answer_examples(dialect, plain)),
+        Content(
+            media_type=wire.stream_media_type,
+            type=wire.stream_frame,
+            is_stream=True,
+            examples=_stream_examples(dialect, streamed),
+        ),
+    ]
+    return Operation(
+        method="post",
+        path=wire.path,
+        id=f"{dialect.name}_completion",
+        family=dialect.name,
+        summary=wire.summary,
+        request_headers=wire.request_headers,
+        request=wire.request,
+        examples=wire.examples,
+        answers=(
+            Answer(
+                status=200,
+                description="The completion, or a stream of it where `stream` is true.",
+                contents=tuple(contents),
+            ),
+            *error_answers(dialect),
+        ),
+        takes_x_api_key=dialect.name == "anthropic",
+    )
+
+
+def error_answers(dialect: Dialect) -> tuple[Answer, ...]:
+    """Every status that a completion can fail with, as the dialect shows it."""
+    by_status: dict[int, list[errors.DragomanError]] = {}
+    for error in _failures(dialect):
+        by_status.setdefault(dialect.error_status(error), []).append(error)
+    return tuple(
+        Answer(
+            status=status,
+            description=" Or: ".join(dict.fromkeys(_reason(failure) for failure in failures)),
+            contents=(
+                Content(
+                    type=dialect.wire.error,
+                    examples=tuple(
+                        (failure.code, _decoded(dialect.encode_error(failure, REQUEST_ID)))
+                        for failure in failures
+                    ),
+                ),
+            ),
+        )
+        for status, failures in sorted(by_status.items())
+    )
+
+
+def _failures(dialect: Dialect) -> Iterable[errors.DragomanError]:
+    yield errors.InvalidRequest("max_tokens must be at least 1", param="max_tokens")
+    yield errors.MalformedBody()
+    yield errors.Unauthenticated()
+    yield errors.InsufficientCredits()
+    if dialect.name == "studio":
+        yield errors.Forbidden()
+        yield errors.FirstTokenTimeout()
+    if dialect.name != "dreamsolve":
+        yield errors.UnknownEntity("there is no model 'a-model'", entity="model", param="model")
+    yield errors.MethodNotAllowed(allow=("POST",))
+    yield errors.BodyTooLarge()
+    yield errors.RateLimited(retry_after_s=12)
+    yield errors.Internal()
+    yield errors.Overloaded(retry_after_s=1)
+    yield errors.ProviderTimeout()
+
+
+_REASONS = {
+    errors.InvalidRequest: "A field breaks a rule; the message names it.",
+    errors.MalformedBody: "The body is not a JSON object.",
+    errors.UnknownEntity: "Something that the request names does not exist.",
+}
+
+
+def _reason(error: errors.DragomanError) -> str:
+    return _REASONS.get(type(error), error.default_message)
+
+
+_EVENTS: tuple[chat.StreamEvent, ...] = (
+    chat.Started(),
+    chat.PartStarted(chat.Text("")),
+    chat.PartDelta("The capital of France"),
+    chat.PartDelta(" is Paris."),
+    chat.PartEnded(),
+    chat.Finished("stop", usage=chat.Usage(input_tokens=14, output_tokens=8)),
+)
+_HEAD = chat.ResponseHead(
+    request_id=REQUEST_ID,
+    response_id="7b7e1a7c0d5f4f0f9a3b2c1d0e9f8a7b",
+    created_s=1_767_225_600,
+    model="smollm2-135m-instruct",
+    session_id="3c90c3cc-0d44-4b50-8888-8dd25736052a",
+    completion_ids=("76d1fab3-214c-47ef-bb04-16270639bf89",),
+    system_fingerprint="fp_0123456789abcdef",
+)
+
+
+def _request(dialect: Dialect, example: Example) -> chat.ChatRequest:
+    request = dialect.decode_request(msgspec.json.encode(example.body), {})
+    return dialect.bind_target(request, "model")
+
+
+def _answer_examples(dialect: Dialect, example: Example | None) -> tuple[tuple[str, Any], ...]:
+    if example is None:
+        return ()
+    answer = dialect.encode_response(_request(dialect, example), chat.collect(_EVENTS), _HEAD)
+    return (("text", _decoded(answer)),)
+
+
+def _stream_examples(dialect: Dialect, example: Example | None) -> tuple[tuple[str, Any], ...]:
+    if example is None:
+        return ()
+    encoder = dialect.stream_encoder(_request(dialect, example), _HEAD)
+    stream = encoder.feed(_EVENTS) + encoder.close()
+    return (("text", stream.decode()),)
+
+
+def _decoded(body: bytes) -> Any:
+    return msgspec.json.decode(body)
+
+
+# --- From operations to OpenAPI -----------------------------------------------------------------
+
+
+class _SchemaFinder:
+    """The schema of each type of one family, by the type's identity: unions cannot be hashed."""
+
+    def __init__(self, types: Sequence[Any], found: Sequence[dict[str, Any]]) -> None:
+        self._types = types
+        self._found = found
+
+    def __call__(self, wanted: Any) -> dict[str, Any]:
+        for known, schema in zip(self._types, self._found, strict=True):
+            if known is wanted:
+                return schema
+        raise LookupError(f"{wanted!r} has no schema")
+
+
+def _family_schemas(
+    family: str, operations: Sequence[Operation]
+) -> tuple[_SchemaFinder, dict[str, Any]]:
+    types = [
+        type_
+        for operation in operations
+        for type_ in (
+            operation.request,
+            *(content.type for answer in operation.answers for content in answer.contents),
+        )
+        if type_ is not None
+    ]
+    found, components = msgspec.json.schema_components(
+        types, ref_template=f"#/components/schemas/{family}.{{name}}"
+    )
+    named = {f"{family}.{name}": schema for name, schema in components.items()}
+    for operation in operations:
+        # Strict decoding is only the fast path: a field that nobody knows is ignored and named.
+        top = getattr(operation.request, "__name__", None)
+        if top is not None and f"{family}.{top}" in named:
+            named[f"{family}.{top}"].pop("additionalProperties", None)
+    return _SchemaFinder(types, found), named
+
+
+def _operation(operation: Operation, find_schema: _SchemaFinder) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation.id,
+        "tags": [operation.family],
+        "summary": operation.summary,
+    }
+    if operation.description:
+        described["description"] = operation.description
+    parameters = [
+        *(_parameter("path", p.name, p.description) for p in operation.path_parameters),
+        *(_parameter("header", name, text) for name, text in operation.request_headers),
+    ]
+    if parameters:
+        described["parameters"] = parameters
+    if operation.request is not None:
+        media: dict[str, Any] = {"schema": find_schema(operation.request)}
+        if operation.examples:
+            media["examples"] = {
+                example.name: {"summary": example.summary, "value": example.body}
+                for example in operation.examples
+            }
+        described["requestBody"] = {"required": True, "content": {"application/json": media}}
+    described["responses"] = {
+        str(answer.status): _answer(answer, operation, find_schema) for answer in operation.answers
+    }
+    if operation.is_public:
+        described["security"] = []
+    else:
+        described["security"] = [{"bearer": []}]
+        if operation.takes_x_api_key:
+            described["security"].append({"x-api-key": []})
+    return described
+
+
+def _parameter(place: str, name: str, text: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": place,
+        "required": place == "path",
+        "description": text,
+        "schema": {"type": "string"},
+    }
+
+
+def _answer(answer: Answer, operation: Operation, find_schema: _SchemaFinder) -> dict[str, Any]:
+    names = ["x-request-id"]
+    if operation.family in {"dreamsolve", "anthropic"}:
+        names.append("request-id")
+    if answer.status != 401 and not operation.is_public:
+        names += ["X-RateLimit-Limit", "X-RateLimit-Remaining"]
+    if answer.status == 200 and operation.request is not None:
+        names.append("x-dragoman-ignored")
+    names += _HEADERS_OF_STATUS.get(answer.status, ())
+    described: dict[str, Any] = {
+        "description": answer.description,
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
+    }
+    if answer.contents:
+        described["content"] = {
+            content.media_type: _content(content, find_schema) for content in answer.contents
+        }
+    return described
+
+
+def _content(content: Content, find_schema: _SchemaFinder) -> dict[str, Any]:
+    schema = {} if content.type is None else find_schema(content.type)
+    if content.is_stream:
+        # OpenAPI 3.1 has no word for a sequence of frames: the text is a string, whose pieces
+        # hold JSON of this schema.
+        schema = {
+            "type": "string",
+            "description": "Server-sent events; each `data:` line holds one such JSON value.",
+            "contentMediaType": "application/json",
+            "contentSchema": schema,
+        }
+    media: dict[str, Any] = {"schema": schema}
+    if content.examples:
+        media["examples"] = {name: {"value": value} for name, value in content.examples}
+    return media

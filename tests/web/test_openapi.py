@@ -1,0 +1,179 @@
+"""The interface description is valid OpenAPI 3.1 and says what the types and encoders say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from dragoman.chat import ChatRequest, ChatResponse, Message, ResponseHead, StreamEvent, Text
+from dragoman.errors import DragomanError
+from dragoman.ports import Example, StreamEncoder, WireTypes
+from dragoman.web.openapi import (
+    Answer,
+    Content,
+    Operation,
+    PathParameter,
+    completion_operation,
+    describe_interface,
+    error_answers,
+)
+
+
+class Turn(msgspec.Struct):
+    text: str
+
+
+class Ask(msgspec.Struct, forbid_unknown_fields=True):
+    turns: list[Turn]
+    stream: bool | None = None
+
+
+class Reply(msgspec.Struct):
+    text: str
+
+
+class Fault(msgspec.Struct):
+    error: str
+
+
+class OneFrame:
+    """Everything in one frame."""
+
+    def feed(self, events: Sequence[StreamEvent]) -> bytes:
+        return b"data: %d\n\n" % len(events)
+
+    def close(self) -> bytes:
+        return b"data: end\n\n"
+
+
+class EchoDialect:
+    """The smallest dialect there can be."""
+
+    name: Literal["openai", "studio", "dreamsolve", "anthropic"] = "openai"
+    wire = WireTypes(
+        path="/echo",
+        summary="Echo",
+        request=Ask,
+        response=Reply,
+        stream_frame=Reply,
+        error=Fault,
+        stream_media_type="text/event-stream",
+        examples=(
+            Example(name="plain", summary="Plain", body={"turns": [{"text": "hi"}]}),
+            Example(name="stream", summary="Streamed", body={"turns": [], "stream": True}),
+        ),
+        request_headers=(("x-echo", "How loud."),),
+    )
+
+    def decode_request(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:
+        ask = msgspec.json.decode(body, type=Ask)
+        turns = tuple(Message("user", (Text(turn.text),)) for turn in ask.turns)
+        return ChatRequest(dialect="openai", target=None, messages=turns)
+
+    def bind_target(self, request: ChatRequest, kind: Literal["model", "project"]) -> ChatRequest:
+        return request
+
+    def encode_response(
+        self, request: ChatRequest, response: ChatResponse, head: ResponseHead
+    ) -> bytes:
+        return msgspec.json.encode(Reply(response.choices[0].text))
+
+    def encode_error(self, error: DragomanError, request_id: str) -> bytes:
+        return msgspec.json.encode(Fault(error.message))
+
+    def error_status(self, error: DragomanError) -> int:
+        return 418 if error.status == 401 else error.status
+
+    def stream_encoder(self, request: ChatRequest, head: ResponseHead) -> StreamEncoder:
+        return OneFrame()
+
+    def stream_content_type(self, request: ChatRequest) -> str:
+        return "text/event-stream"
+
+
+def describe(*operations: Operation) -> dict[str, Any]:
+    document = msgspec.json.decode(
+        describe_interface(operations, version="1.2.3", server_url="http://here")
+    )
+    assert isinstance(document, dict)
+    return document
+
+
+@pytest.fixture(name="document")
+def describe_echo() -> dict[str, Any]:
+    return describe(completion_operation(EchoDialect()))
+
+
+def test_document_is_valid_openapi(document: dict[str, Any]) -> None:
+    OpenAPIV31SpecValidator(document).validate()
+    assert document["openapi"].startswith("3.1.")
+    assert document["info"]["version"] == "1.2.3"
+    assert document["servers"] == [{"url": "http://here"}]
+
+
+def test_validator_finds_a_broken_document(document: dict[str, Any]) -> None:
+    del document["paths"]["/echo"]["post"]["responses"]["200"]["description"]
+    assert list(OpenAPIV31SpecValidator(document).iter_errors())
+
+
+def test_types_are_prefixed_by_their_family(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    assert set(schemas) == {"openai.Ask", "openai.Turn", "openai.Reply", "openai.Fault"}
+    turns = schemas["openai.Ask"]["properties"]["turns"]
+    assert turns["items"] == {"$ref": "#/components/schemas/openai.Turn"}
+
+
+def test_unknown_fields_are_allowed_at_the_top(document: dict[str, Any]) -> None:
+    assert "additionalProperties" not in document["components"]["schemas"]["openai.Ask"]
+
+
+def test_answers_are_made_by_the_dialects_own_encoders(document: dict[str, Any]) -> None:
+    contents = document["paths"]["/echo"]["post"]["responses"]["200"]["content"]
+    answer = contents["application/json"]["examples"]["text"]["value"]
+    assert answer == {"text": "The capital of France is Paris."}
+    stream = contents["text/event-stream"]["examples"]["text"]["value"]
+    assert stream == "data: 6\n\ndata: end\n\n"
+
+
+def test_errors_stand_under_the_dialects_own_status(document: dict[str, Any]) -> None:
+    responses = document["paths"]["/echo"]["post"]["responses"]
+    assert "401" not in responses
+    teapot = responses["418"]["content"]["application/json"]
+    assert teapot["examples"]["unauthenticated"]["value"] == {"error": "Invalid API key."}
+    assert teapot["schema"] == {"$ref": "#/components/schemas/openai.Fault"}
+    assert "Retry-After" in responses["429"]["headers"]
+
+
+def test_two_errors_of_one_status_share_its_answer() -> None:
+    bad_request = next(a for a in error_answers(EchoDialect()) if a.status == 400)
+    assert [name for name, _ in bad_request.contents[0].examples] == [
+        "invalid_request",
+        "malformed_body",
+    ]
+
+
+def test_request_headers_and_path_parameters_are_listed() -> None:
+    look_up = Operation(
+        method="get",
+        path="/things/{id}",
+        id="look_up",
+        family="things",
+        summary="Look a thing up",
+        path_parameters=(PathParameter("id", "Which."),),
+        answers=(Answer(status=200, description="It.", contents=(Content(type=Reply),)),),
+        is_public=True,
+    )
+    document = describe(completion_operation(EchoDialect()), look_up)
+    OpenAPIV31SpecValidator(document).validate()
+    echo = document["paths"]["/echo"]["post"]
+    assert [(p["in"], p["name"], p["required"]) for p in echo["parameters"]] == [
+        ("header", "x-echo", False)
+    ]
+    thing = document["paths"]["/things/{id}"]["get"]
+    assert thing["parameters"][0]["in"] == "path"
+    assert thing["security"] == []
+    assert echo["security"] == [{"bearer": []}]
