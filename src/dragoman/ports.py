@@ -5,7 +5,7 @@ A port is stated where it is used from: nothing here does I/O or imports an adap
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -106,7 +106,9 @@ class Provider(Protocol):
 
     name: str
 
-    def stream(self, request: ChatRequest, model: Model) -> AsyncIterator[list[StreamEvent]]:
+    def stream(
+        self, request: ChatRequest, model: Model
+    ) -> AsyncGenerator[list[StreamEvent], None]:
         """Answer `request` with `model`: event lists as they come, one for each read from the wire.
 
         Raises a `DragomanError` for any failure; an answer that is cut off raises, and never looks

@@ -1,0 +1,275 @@
+"""Which models may answer a request, and what exactly each of them is sent.
+
+A request names a model, an alias or nothing. `ModelDirectory.resolve` finds the model;
+`targets` lists it and its fallbacks, in order, less those that cannot honour a field of the request;
+`bind` makes the request that one of them is sent: sampling defaults, the system prompt and the output
+limit are settled there, so that providers have nothing left to decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from dragoman.chat import (
+    NO_SAMPLING,
+    ChatRequest,
+    Image,
+    Message,
+    Sampling,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from dragoman.errors import UnsupportedField
+from dragoman.records.model import Feature, Model
+
+MIN_OUTPUT_TOKENS = 16
+"""The least that a guessed limit leaves for the answer."""
+
+_FIELD_NAMES: dict[Feature, str] = {
+    "temperature_with_top_p": "top_p",
+    "json_object": "response_format",
+    "json_schema": "response_format",
+    "tool_choice_with_thinking": "tool_choice",
+    "images": "messages",
+    "prefill": "messages",
+}
+
+
+class ModelDirectory:
+    """All models by id and alias. Built once; replaced whole when the configuration changes."""
+
+    def __init__(self, models: Iterable[Model], default_model: str) -> None:
+        """Raises `ValueError` where two models claim one name, or a fallback does not exist."""
+        self.models: tuple[Model, ...] = tuple(models)
+        self._by_name: dict[str, Model] = {}
+        for model in self.models:
+            for name in (model.id, *model.aliases):
+                if name in self._by_name:
+                    raise ValueError(f"two models are called {name!r}")
+                self._by_name[name] = model
+        for model in self.models:
+            for name in model.fallbacks:
+                if name not in self._by_name:
+                    raise ValueError(f"{model.id!r} falls back to {name!r}, which does not exist")
+        self.default_model = default_model
+
+    def resolve(self, name: str | None) -> Model | None:
+        """The model of that id or alias; the default model for `None`."""
+        return self._by_name.get(self.default_model if name is None else name)
+
+    def names(self) -> list[str]:
+        return list(self._by_name)
+
+    def candidates(self, model: Model) -> tuple[Model, ...]:
+        """`model`, then its fallbacks, by whatever name they were given; none twice."""
+        if not model.fallbacks:
+            return (model,)
+        return tuple(dict.fromkeys((model, *(self._by_name[name] for name in model.fallbacks))))
+
+
+def targets(request: ChatRequest, candidates: Sequence[Model]) -> list[Model]:
+    """Those of `candidates` that can honour every field of `request`.
+
+    Raises `UnsupportedField` naming the field that the first of them lacks, when none is left.
+    """
+    able = [model for model in candidates if missing_feature(request, model) is None]
+    if able:
+        return able
+    feature = missing_feature(request, candidates[0])
+    assert feature is not None
+    field = _field_of(feature, request)
+    raise UnsupportedField(
+        f"{field}: the model '{candidates[0].id}' cannot honour {_describe(feature)};"
+        " leave it out, or choose another model",
+        param=field,
+    )
+
+
+def missing_feature(request: ChatRequest, model: Model) -> Feature | None:
+    """A feature that `request` needs and `model` lacks. Neutral values need nothing."""
+    lacks = model.lacks
+    if not lacks:
+        return None
+    for feature in _needed(request):
+        if feature in lacks:
+            return feature
+    return None
+
+
+def _needed(request: ChatRequest) -> list[Feature]:
+    needed = _needed_sampling(request.sampling)
+    if request.choices > 1:
+        needed.append("n")
+    if request.logprobs:
+        needed.append("logprobs")
+    if request.tools:
+        needed.append("tools")
+        if request.tool_choice.mode in ("required", "named"):
+            needed.append("tool_choice")
+            if request.thinking is not None and request.thinking.enabled:
+                needed.append("tool_choice_with_thinking")
+    if request.response_format.kind == "json_object":
+        needed.append("json_object")
+    elif request.response_format.kind == "json_schema":
+        needed.append("json_schema")
+    if request.thinking is not None and request.thinking.enabled:
+        needed.append("thinking")
+    if request.messages[-1].role == "assistant":
+        needed.append("prefill")
+    if _first_image(request.messages) is not None:
+        needed.append("images")
+    return needed
+
+
+def _needed_sampling(sampling: Sampling) -> list[Feature]:
+    needed: list[Feature] = []
+    if sampling is NO_SAMPLING:
+        return needed
+    # 1 is what a model without the setting does anyway; so are penalties of 0.
+    if sampling.temperature not in (None, 1.0):
+        needed.append("temperature")
+        if sampling.top_p not in (None, 1.0):
+            needed.append("temperature_with_top_p")
+    if sampling.top_p not in (None, 1.0):
+        needed.append("top_p")
+    if sampling.top_k is not None:
+        needed.append("top_k")
+    if sampling.frequency_penalty:
+        needed.append("frequency_penalty")
+    if sampling.presence_penalty:
+        needed.append("presence_penalty")
+    if sampling.seed is not None:
+        needed.append("seed")
+    if sampling.logit_bias:
+        needed.append("logit_bias")
+    return needed
+
+
+def _first_image(messages: Sequence[Message]) -> tuple[int, int] | None:
+    """Index of the message and of the part that hold the first image."""
+    for i, message in enumerate(messages):
+        for j, part in enumerate(message.parts):
+            kind = type(part)
+            if kind is Text or kind is ToolCall:
+                continue
+            if isinstance(part, Image):
+                return i, j
+            if isinstance(part, ToolResult) and any(isinstance(p, Image) for p in part.parts):
+                return i, j
+    return None
+
+
+def _field_of(feature: Feature, request: ChatRequest) -> str:
+    """The request's field, as its dialect calls it, that asks for `feature`."""
+    if feature == "images":
+        place = _first_image(request.messages)
+        assert place is not None
+        return f"messages[{place[0]}].content[{place[1]}]"
+    if feature == "prefill":
+        return f"messages[{len(request.messages) - 1}]"
+    if feature == "thinking":
+        return "thinking" if request.dialect == "anthropic" else "reasoning_effort"
+    return _FIELD_NAMES.get(feature, feature)
+
+
+def _describe(feature: Feature) -> str:
+    match feature:
+        case "images":
+            return "images"
+        case "prefill":
+            return "an assistant message in the last place"
+        case "json_object" | "json_schema":
+            return f"the format '{feature}'"
+        case "temperature_with_top_p":
+            return "temperature together with top_p"
+        case "tool_choice_with_thinking":
+            return "a forced tool call together with thinking"
+        case _:
+            return "this field"
+
+
+def bind(request: ChatRequest, model: Model) -> ChatRequest:
+    """What `model` is to be sent for `request`: everything settled that was left open."""
+    messages = request.messages
+    if model.default_system_prompt is not None and messages[0].role != "system":
+        messages = (Message("system", (Text(model.default_system_prompt),)), *messages)
+    return msgspec.structs.replace(
+        request,
+        messages=messages,
+        sampling=_bind_sampling(request, model),
+        max_output_tokens=_bind_output_limit(request, model),
+        stop=request.stop[: model.max_stops] if model.max_stops is not None else request.stop,
+    )
+
+
+def _bind_sampling(request: ChatRequest, model: Model) -> Sampling:
+    """The client's wish, else its dialect's default, else the model's own; less what it lacks.
+
+    What the model lacks is only ever a default or a neutral value here: `targets` saw to the rest.
+    """
+    asked, usual, own, lacks = (
+        request.sampling,
+        request.default_sampling,
+        model.default_sampling,
+        model.lacks,
+    )
+    temperature, top_p = asked.temperature, asked.top_p
+    if "temperature_with_top_p" in lacks and (temperature is not None or top_p is not None):
+        # One of the two is asked for: a default for the other must not come with it.
+        if temperature is not None:
+            top_p = None
+    else:
+        if temperature is None:
+            temperature = usual.temperature if usual.temperature is not None else own.temperature
+        if top_p is None and not ("temperature_with_top_p" in lacks and temperature is not None):
+            top_p = usual.top_p if usual.top_p is not None else own.top_p
+    return Sampling(
+        temperature=None if "temperature" in lacks else temperature,
+        top_p=None if "top_p" in lacks else top_p,
+        top_k=asked.top_k if asked.top_k is not None else own.top_k,
+        frequency_penalty=(None if "frequency_penalty" in lacks else asked.frequency_penalty),
+        presence_penalty=None if "presence_penalty" in lacks else asked.presence_penalty,
+        seed=asked.seed,
+        logit_bias=asked.logit_bias,
+    )
+
+
+def _bind_output_limit(request: ChatRequest, model: Model) -> int | None:
+    """The least of: the client's maximum, the model's own, what is left of the context.
+
+    An explicit maximum over the model's own is cut to it: the answer then ends with `length`.
+    """
+    limits = [
+        limit for limit in (request.max_output_tokens, model.max_output_tokens) if limit is not None
+    ]
+    if request.max_output_tokens is None and model.context_tokens is not None:
+        left = model.context_tokens - estimate_input_tokens(request)
+        limits.append(max(left, MIN_OUTPUT_TOKENS))
+    return min(limits, default=None)
+
+
+def estimate_input_tokens(request: ChatRequest) -> int:
+    """An upper guess of the prompt's tokens: a token for every three bytes, and each turn's frame."""
+    size = 0
+    for message in request.messages:
+        size += 24
+        for part in message.parts:
+            match part:
+                case Text():
+                    size += len(part.text.encode())
+                case ToolCall():
+                    size += len(part.name) + len(part.arguments.encode())
+                case ToolResult():
+                    size += sum(len(p.text.encode()) for p in part.parts if isinstance(p, Text))
+                case Image():
+                    size += 3 * 1024
+                case _:
+                    size += len(getattr(part, "text", ""))
+    size += sum(
+        len(tool.name) + len(tool.description or "") + len(bytes(tool.parameters))
+        for tool in request.tools
+    )
+    return size // 3 + 1
