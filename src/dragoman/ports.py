@@ -74,6 +74,8 @@ class Dialect(Protocol):
 
     name: DialectName
     wire: WireTypes
+    names_request_in_own_header: bool
+    """Whether answers carry `request-id` beside `x-request-id`, as Anthropic's do."""
 
     def decode_request(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:
         """Raise `InvalidRequest` (with `param`) when `body` breaks a rule; `headers` in lower case."""
