@@ -1,0 +1,229 @@
+"""Reads the settings file and the environment into a `Config`."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dragoman.config.check import (
+    check_table,
+    convert_text,
+    is_list_of_sections,
+    section_of,
+    suggest,
+)
+from dragoman.config.models import (
+    check_model_names,
+    choose_default_model,
+    place_local_models,
+    resolve_providers,
+)
+from dragoman.config.settings import Config, ConfigError, Settings
+from dragoman.http_client.settings import ProxySettings
+
+ENVIRONMENT_PREFIX = "DRAGOMAN_"
+FILE_NAME = "dragoman.toml"
+MAX_FILE_BYTES = 1024 * 1024
+
+# Variables with our prefix that are no settings: the file's own place, and what `chat` and the
+# first start read.
+_OTHER_VARIABLES = frozenset({"CONFIG", "BOOTSTRAP_KEY", "URL", "API_KEY"})
+_EVERY_ADDRESS = frozenset({"0.0.0.0", "::", "*"})  # noqa: S104 - named in order to warn
+
+
+def load_config(
+    path: Path | None = None,
+    overrides: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
+    """Read everything that can be set; `overrides` (the command line's) beat the environment.
+
+    `path` names the file; otherwise it is `$DRAGOMAN_CONFIG`, or `dragoman.toml` in the working
+    directory or the user's configuration directory, if there is one. Raises `ConfigError`.
+    """
+    environ = os.environ if environ is None else environ
+    file = _find_file(path, environ)
+    table: dict[str, Any] = {}
+    if file is not None:
+        try:
+            table = _read_table(file)
+            check_table(table, Settings)
+        except ConfigError as error:
+            raise ConfigError(f"{file}: {error}") from None
+    base = file.parent if file is not None else Path.cwd()
+    if "data_dir" in table:
+        table["data_dir"] = str(absolute_path(table["data_dir"], base))
+    origins = {name: str(file) for name in table}
+    warnings = _apply_environment(table, environ, origins)
+    for name, text in (overrides or {}).items():
+        flag = f"--{name.replace('_', '-')}"
+        table[name] = convert_text(flag, text, _scalar_settings()[name])
+        origins[name] = flag
+    try:
+        settings = msgspec.convert(table, Settings)
+        config = _complete(settings, table, file, base, environ)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}" if file is not None else str(error)) from None
+    if config.host in _EVERY_ADDRESS:
+        warnings.append(
+            f"host is {config.host}: everyone who can reach this machine can reach the server; "
+            "put a proxy with TLS before it, or use 127.0.0.1"
+        )
+    return msgspec.structs.replace(config, origins=tuple(origins.items()), warnings=tuple(warnings))
+
+
+def _complete(
+    settings: Settings,
+    table: dict[str, Any],
+    file: Path | None,
+    base: Path,
+    environ: Mapping[str, str],
+) -> Config:
+    if settings.local_models and not settings.embedded_model:
+        raise ConfigError("local_models are given, and embedded_model is false; remove one of both")
+    _check_origins(settings.cors_origins)
+    local_models = place_local_models(settings, base)
+    providers = resolve_providers(settings.providers, table.get("providers", []), base)
+    check_model_names(local_models, providers)
+    return Config(
+        host=settings.host,
+        port=settings.port,
+        data_dir=_place_data_dir(settings.data_dir, environ),
+        default_model=choose_default_model(settings.default_model, local_models, providers),
+        cors_origins=settings.cors_origins,
+        max_body_bytes=settings.max_body_bytes,
+        max_choices=settings.max_choices,
+        header_hold_s=settings.header_hold_s,
+        shutdown_grace_s=settings.shutdown_grace_s,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+        local_models=local_models,
+        providers=providers,
+        proxies=read_proxies(environ),
+        path=file,
+        origins=(),
+        warnings=(),
+    )
+
+
+# --- The file -----------------------------------------------------------------------------------
+
+
+def _find_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    if path is None and environ.get("DRAGOMAN_CONFIG"):
+        path = Path(environ["DRAGOMAN_CONFIG"])
+    if path is not None:
+        return path.expanduser().absolute()
+    home = environ.get("XDG_CONFIG_HOME") or "~/.config"
+    for candidate in (Path.cwd() / FILE_NAME, Path(home, "dragoman", FILE_NAME).expanduser()):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _read_table(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"the file cannot be read: {error.strerror}") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigError(f"the file is over {MAX_FILE_BYTES} bytes long; is it the right one?")
+    try:
+        return tomllib.loads(content.decode())
+    except UnicodeDecodeError:
+        raise ConfigError("the file is not text in UTF-8") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"the file is not TOML: {error}") from None
+
+
+def absolute_path(text: str, base: Path) -> Path:
+    """`text` as a path, `~` expanded, taken from `base` where it is relative."""
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{text} names a home directory that does not exist") from None
+    return path if path.is_absolute() else base / path
+
+
+def _place_data_dir(text: str | None, environ: Mapping[str, str]) -> Path:
+    if text is not None:
+        return absolute_path(text, Path.cwd())
+    home = environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return absolute_path(home, Path.cwd()) / "dragoman"
+
+
+def _check_origins(origins: tuple[str, ...]) -> None:
+    for index, origin in enumerate(origins):
+        scheme, separator, host = origin.partition("://")
+        if origin == "*" or (
+            separator and scheme in {"http", "https"} and host and "/" not in host
+        ):
+            continue
+        raise ConfigError(
+            f"cors_origins[{index}] is {origin!r}; use scheme and host without a path, "
+            'like "https://app.example.com", or "*"'
+        )
+
+
+# --- The environment ----------------------------------------------------------------------------
+
+
+def _scalar_settings() -> dict[str, Any]:
+    """The top-level settings that one variable or flag can hold, and their types."""
+    return {
+        field.name: field.type
+        for field in msgspec.structs.fields(Settings)
+        if not (section_of(field.type) is not None and is_list_of_sections(field.type))
+    }
+
+
+def _apply_environment(
+    table: dict[str, Any], environ: Mapping[str, str], origins: dict[str, str]
+) -> list[str]:
+    """Put what the environment sets into `table`; returns a warning for each unknown variable."""
+    warnings: list[str] = []
+    given = {n: text for n, text in environ.items() if n.startswith(ENVIRONMENT_PREFIX) and text}
+    if not given:
+        return warnings
+    settings = _scalar_settings()
+    for variable, text in given.items():
+        name = variable.removeprefix(ENVIRONMENT_PREFIX)
+        if name in _OTHER_VARIABLES:
+            continue
+        wanted = settings.get(name.lower())
+        if wanted is None:
+            known = [ENVIRONMENT_PREFIX + n.upper() for n in settings]
+            near = suggest(variable.upper(), known)
+            if near.startswith("did"):
+                warnings.append(f"the variable {variable} is not known; {near}")
+            continue
+        table[name.lower()] = convert_text(variable, text, wanted)
+        origins[name.lower()] = variable
+    return warnings
+
+
+def read_proxies(environ: Mapping[str, str]) -> ProxySettings:
+    """The proxies that curl and most programs would use, in lower or upper case.
+
+    `HTTP_PROXY` in upper case is not taken in a CGI process, where a client's `Proxy` header sets it.
+    """
+
+    def read(name: str) -> str | None:
+        return environ.get(name) or environ.get(name.upper()) or None
+
+    http = environ.get("http_proxy") or (
+        None if "REQUEST_METHOD" in environ else environ.get("HTTP_PROXY")
+    )
+    fallback = read("all_proxy")
+    exceptions = (read("no_proxy") or "").split(",")
+    return ProxySettings(
+        http=http or fallback,
+        https=read("https_proxy") or fallback,
+        no_proxy=tuple(name.strip() for name in exceptions if name.strip()),
+    )

@@ -1,0 +1,251 @@
+"""Models and providers as configured: the catalog folded in, names checked against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from dragoman.chat import Sampling
+from dragoman.config.check import is_secret_name, suggest
+from dragoman.config.secrets import is_reference
+from dragoman.config.settings import (
+    DEFAULT_MODEL_ALIAS,
+    DEFAULT_MODEL_ID,
+    ConfigError,
+    ConfiguredProvider,
+    ModelSection,
+    ProviderSection,
+    Settings,
+)
+from dragoman.records.local_model import LocalModel
+from dragoman.records.model import Model
+from dragoman.records.provider import ProviderRow, Timeouts
+
+REFERENCE_REMEDY = 'write "env:NAME" or "file:PATH" instead, and keep the secret there'
+
+_LOCAL_BOUNDS: tuple[tuple[str, float, float], ...] = (
+    ("context_tokens", 128, 1 << 24),
+    ("slots", 1, 256),
+    ("max_queue", 0, 100_000),
+    ("threads", 1, 1024),
+    ("gpu_layers", -1, 100_000),
+    ("temperature", 0, 2),
+    ("top_p", 0, 1),
+    ("stall_s", 1, 86400),
+    ("memory_limit_mib", 256, 1 << 24),
+    ("prompt_cache_mib", 0, 1 << 24),
+)
+_MAX_URL_CHARS = 2000
+
+
+# --- Local models -------------------------------------------------------------------------------
+
+
+def place_local_models(settings: Settings, base: Path) -> tuple[LocalModel, ...]:
+    """The embedded engine's models, with absolute paths; the packaged one where none is given."""
+    if not settings.embedded_model:
+        return ()
+    if not settings.local_models:
+        return (LocalModel(id=DEFAULT_MODEL_ID, aliases=(DEFAULT_MODEL_ALIAS,)),)
+    placed = []
+    for index, model in enumerate(settings.local_models):
+        for name, lowest, highest in _LOCAL_BOUNDS:
+            value = getattr(model, name)
+            if value is not None and not lowest <= value <= highest:
+                raise ConfigError(
+                    f"local_models[{index}].{name} is {value}; "
+                    f"use a number from {lowest:g} to {highest:.12g}"
+                )
+        if model.path is not None:
+            path = Path(model.path).expanduser()
+            model = msgspec.structs.replace(  # noqa: PLW2901 - the same model, placed
+                model, path=str(path if path.is_absolute() else base / path)
+            )
+        placed.append(model)
+    return tuple(placed)
+
+
+# --- Providers ----------------------------------------------------------------------------------
+
+
+def resolve_providers(
+    sections: tuple[ProviderSection, ...], tables: list[dict[str, Any]], base: Path
+) -> tuple[ConfiguredProvider, ...]:
+    """Fold the catalog into `sections`; `tables` tells what of them was written down."""
+    providers: list[ConfiguredProvider] = []
+    for index, (section, table) in enumerate(zip(sections, tables, strict=True)):
+        path = f"providers[{index}]"
+        _refuse_plain_secrets(section, path)
+        row = _resolve_row(section, table, path, base)
+        if any(row.name == other.row.name for other in providers):
+            raise ConfigError(f"{path}.name is {row.name!r} a second time; give it another name")
+        models = tuple(_resolve_model(model, row) for model in section.models)
+        providers.append(ConfiguredProvider(row=row, models=models))
+    return tuple(providers)
+
+
+def _resolve_row(
+    section: ProviderSection, table: dict[str, Any], path: str, base: Path
+) -> ProviderRow:
+    from dragoman.providers.catalog import CATALOG  # noqa: PLC0415 - most files have no providers
+
+    known = None
+    if section.kind is not None:
+        known = CATALOG.get(section.kind)
+        if known is None:
+            raise ConfigError(f"{path}.kind is {section.kind!r}; {suggest(section.kind, CATALOG)}")
+    changes: dict[str, Any] = {
+        field: getattr(section, field)
+        for field in ProviderRow.__struct_fields__
+        if getattr(section, field, None) is not None
+    }
+    if section.api_key is not None:
+        changes["api_key"] = _place_reference(section.api_key, base)
+    for name in ("headers", "query"):
+        if name in changes:
+            given = {key: _place_reference(value, base) for key, value in changes[name].items()}
+            inherited = dict(getattr(known, name)) if known is not None else {}
+            changes[name] = tuple((inherited | given).items())
+    if "timeouts" in changes:
+        timeouts = known.timeouts if known is not None else Timeouts()
+        changes["timeouts"] = msgspec.structs.replace(timeouts, **table["timeouts"])
+        _check_timeouts(changes["timeouts"], path)
+    if known is not None:
+        row = msgspec.structs.replace(known, **changes)
+    else:
+        for name in ("name", "wire", "base_url"):
+            if name not in changes:
+                raise ConfigError(
+                    f"{path}.{name} is missing; add it, or name a kind of the catalog: "
+                    f"{', '.join(sorted(CATALOG))}"
+                )
+        row = ProviderRow(**changes)
+    _check_base_url(row.base_url, path)
+    return row
+
+
+def _resolve_model(section: ModelSection, row: ProviderRow) -> Model:
+    return Model(
+        id=section.id,
+        provider=row.name,
+        upstream_name=section.upstream_name or section.id,
+        aliases=section.aliases,
+        fallbacks=section.fallbacks,
+        context_tokens=section.context_tokens,
+        max_output_tokens=section.max_output_tokens,
+        default_sampling=Sampling(temperature=section.temperature, top_p=section.top_p),
+        default_system_prompt=section.default_system_prompt,
+        lacks=row.lacks | section.lacks,
+        max_stops=row.max_stops if section.max_stops is None else section.max_stops,
+        max_ttft_ms=section.max_ttft_ms,
+        owned_by=section.owned_by or row.name,
+    )
+
+
+def _refuse_plain_secrets(section: ProviderSection, path: str) -> None:
+    if section.api_key is not None and not is_reference(section.api_key):
+        raise ConfigError(f"{path}.api_key holds a secret in plain text; {REFERENCE_REMEDY}")
+    for name, pairs in (("headers", section.headers), ("query", section.query)):
+        for key, value in (pairs or {}).items():
+            if is_secret_name(key) and not is_reference(value):
+                raise ConfigError(
+                    f"{path}.{name}.{key} holds a secret in plain text; {REFERENCE_REMEDY}"
+                )
+
+
+def _place_reference(value: str, base: Path) -> str:
+    """Make the path of a `file:` reference absolute, so that it means the same to everyone."""
+    kind, _, where = value.partition(":")
+    if kind != "file" or not is_reference(value):
+        return value
+    path = Path(where).expanduser()
+    return f"file:{path if path.is_absolute() else base / path}"
+
+
+def _check_base_url(url: str, path: str) -> None:
+    try:
+        parts = urlsplit(url)
+        has_password = parts.username is not None or parts.password is not None
+        is_sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        has_password, is_sound = False, False
+    if has_password:
+        raise ConfigError(f"{path}.base_url holds a user name or password; use api_key or headers")
+    if not is_sound or len(url) > _MAX_URL_CHARS or not url.isprintable() or " " in url:
+        raise ConfigError(
+            f"{path}.base_url is {url[:60]!r}; use a whole URL with its version path, "
+            'like "https://api.openai.com/v1"'
+        )
+
+
+def _check_timeouts(timeouts: Timeouts, path: str) -> None:
+    for name in Timeouts.__struct_fields__:
+        value = getattr(timeouts, name)
+        if not 0 < value <= 86400:
+            raise ConfigError(
+                f"{path}.timeouts.{name} is {value}; use seconds, over 0 and up to 86400"
+            )
+
+
+# --- Names --------------------------------------------------------------------------------------
+
+
+def check_model_names(
+    local_models: tuple[LocalModel, ...], providers: tuple[ConfiguredProvider, ...]
+) -> None:
+    """Raise `ConfigError` unless every id and alias is usable and means one model."""
+    owners: dict[str, str] = {}
+    models: list[tuple[str, LocalModel | Model]] = [
+        (f"local_models[{i}]", model) for i, model in enumerate(local_models)
+    ]
+    for p, provider in enumerate(providers):
+        models += [
+            (f"providers[{p}].models[{m}]", model) for m, model in enumerate(provider.models)
+        ]
+    for path, model in models:
+        names = [(f"{path}.id", model.id)]
+        names += [(f"{path}.aliases[{i}]", alias) for i, alias in enumerate(model.aliases)]
+        for where, name in names:
+            if not name or len(name) > 200 or not name.isprintable() or " " in name:
+                raise ConfigError(f"{where} is {name[:60]!r}; use up to 200 characters, no spaces")
+            if name in owners:
+                raise ConfigError(
+                    f"{where} is {name!r}, which {owners[name]} is already; give it another name"
+                )
+            owners[name] = where
+    for path, model in models:
+        for index, fallback in enumerate(model.fallbacks if isinstance(model, Model) else ()):
+            if fallback not in owners:
+                raise ConfigError(
+                    f"{path}.fallbacks[{index}] is {fallback!r}, which is no model; "
+                    f"{suggest(fallback, owners)}"
+                )
+            if fallback == model.id or fallback in model.aliases:
+                raise ConfigError(f"{path}.fallbacks[{index}] is the model itself; remove it")
+
+
+def choose_default_model(
+    wanted: str | None,
+    local_models: tuple[LocalModel, ...],
+    providers: tuple[ConfiguredProvider, ...],
+) -> str:
+    """The name of the model that answers requests which name none; raises `ConfigError`."""
+    models: list[LocalModel | Model] = [*local_models]
+    for provider in providers:
+        models += provider.models
+    names = {name for model in models for name in (model.id, *model.aliases)}
+    if not names:
+        raise ConfigError(
+            "there is no model: embedded_model is false and no provider has models; "
+            "add [[providers.models]] with an id, or remove embedded_model = false"
+        )
+    if wanted is None:
+        return DEFAULT_MODEL_ALIAS if DEFAULT_MODEL_ALIAS in names else models[0].id
+    if wanted not in names:
+        raise ConfigError(
+            f"default_model is {wanted!r}, which is no model; {suggest(wanted, names)}"
+        )
+    return wanted
