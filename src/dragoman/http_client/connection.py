@@ -1,0 +1,471 @@
+"""One connection and the answer that it is receiving.
+
+An `asyncio.Protocol` feeds httptools directly: no streams, no task of its own. A connection holds at
+most one exchange. When the answer's last byte is parsed, the connection goes back to its pool inside
+the same callback, and the `HttpResponse` lives on with the bytes it has buffered.
+
+Time bounds cost nothing a request: there is one timer a connection, which is only moved when a
+deadline comes to lie before it, and which looks at the deadline anew when it rings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Protocol, cast
+
+import httptools
+
+from dragoman.http_client.endpoint import HttpRequest
+from dragoman.http_client.errors import (
+    BadResponse,
+    ClientClosed,
+    ConnectionLost,
+    HttpClientError,
+    Phase,
+    ResponseTooLarge,
+    TimedOut,
+)
+from dragoman.http_client.settings import HttpSettings
+
+_FOREVER = float("inf")
+_PHASE_WORDS: dict[Phase, str] = {
+    "first_byte": "sent nothing",
+    "idle": "fell silent within its answer",
+    "total": "did not finish its answer",
+}
+
+
+class ConnectionOwner(Protocol):
+    """The pool, as a connection sees it."""
+
+    def put_back(self, connection: Connection) -> None:
+        """The exchange is over and the connection fit for another."""
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is gone; called once."""
+
+
+class HttpResponse:
+    """An answer whose head is in. Read it with `read()` or `chunks()`, and `close()` it in the end.
+
+    One reader at a time. A cancelled read closes the connection at once.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_buffered",
+        "_connection",
+        "_error",
+        "_headers",
+        "_high_water",
+        "_is_complete",
+        "_raw_headers",
+        "_waiter",
+        "status",
+    )
+
+    def __init__(self, connection: Connection, high_water: int) -> None:
+        self.status = 0
+        self._connection: Connection | None = connection
+        self._raw_headers: list[tuple[bytes, bytes]] = []
+        self._headers: dict[str, str] | None = None
+        self._buffer: list[bytes] = []
+        self._buffered = 0
+        self._high_water = high_water
+        self._is_complete = False
+        self._error: HttpClientError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"HttpResponse(status={self.status})"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Names in lower case; the values of a repeated header are joined with commas."""
+        if self._headers is None:
+            headers: dict[str, str] = {}
+            for raw_name, raw_value in self._raw_headers:
+                name = raw_name.decode("latin-1").lower()
+                value = raw_value.decode("latin-1")
+                headers[name] = f"{headers[name]}, {value}" if name in headers else value
+            self._headers = headers
+        return self._headers
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the whole answer has arrived, read or not."""
+        return self._is_complete
+
+    async def read(self) -> bytes:
+        """The rest of the body. Raises an `HttpClientError` when it does not end as it should."""
+        connection = self._connection
+        if connection is not None:
+            self._high_water = connection.max_body_bytes
+            connection.resume_reading()
+        while not self._is_complete:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+        return self._take()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes: everything that has arrived since the last chunk, never empty.
+
+        Raises an `HttpClientError` after the last good bytes when the body does not end as it should.
+        """
+        while True:
+            if self._buffer:
+                yield self._take()
+            elif self._is_complete:
+                return
+            elif self._error is not None:
+                raise self._error
+            else:
+                await self._wait()
+
+    def close(self) -> None:
+        """End the exchange: nothing is left to do after a whole answer, else the connection closes."""
+        if self._connection is not None:
+            self._connection.abort(ClientClosed("the answer was closed before its end"))
+
+    async def head_received(self) -> None:
+        """Wait until `status` and `headers` are known. The client calls this; its users need not."""
+        while self.status == 0:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+
+    async def _wait(self) -> None:
+        connection = self._connection
+        if connection is None:  # it ended in silence: closed by us
+            raise ClientClosed("the answer is closed")
+        waiter = connection.loop.create_future()
+        self._waiter = waiter
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            self.close()
+            raise
+        finally:
+            self._waiter = None
+
+    def _take(self) -> bytes:
+        buffer = self._buffer
+        data = buffer[0] if len(buffer) == 1 else b"".join(buffer)
+        self._buffer = []
+        self._buffered = 0
+        if self._connection is not None:
+            self._connection.resume_reading()
+        return data
+
+    # What the connection tells the response.
+
+    def add_header(self, name: bytes, value: bytes) -> None:
+        self._raw_headers.append((name, value))
+
+    def drop_headers(self) -> None:
+        self._raw_headers.clear()
+
+    def add_body(self, data: bytes) -> None:
+        self._buffer.append(data)
+        self._buffered += len(data)
+
+    def complete(self) -> None:
+        self._is_complete = True
+        self._connection = None
+
+    def fail(self, error: HttpClientError) -> None:
+        if self._error is None and not self._is_complete:
+            self._error = error
+        self._connection = None
+        self.wake()
+
+    def wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    @property
+    def is_full(self) -> bool:
+        return self._buffered >= self._high_water
+
+    @property
+    def has_news(self) -> bool:
+        return self.status != 0 and (self._waiter is not None)
+
+
+class Connection(asyncio.Protocol):
+    """See the module's top. Made by the pool through `loop.create_connection`."""
+
+    def __init__(
+        self, owner: ConnectionOwner, loop: asyncio.AbstractEventLoop, settings: HttpSettings
+    ) -> None:
+        self.loop = loop
+        self.is_closed = False
+        self.max_body_bytes = 0
+        self.created_s = loop.time()
+        self.reused = False
+        self._owner = owner
+        self._settings = settings
+        self._name = ""
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._response: HttpResponse | None = None
+        self._request: HttpRequest | None = None
+        # Of the exchange that is running:
+        self._has_data = False
+        self._is_informational = False
+        self._is_done = False
+        self._is_out_of_step = False
+        self._is_kept_alive = False
+        self._is_head_in = False
+        self._unproductive_bytes = 0
+        self._body_bytes = 0
+        self._ends_at = _FOREVER
+        # The timer:
+        self._deadline = _FOREVER
+        self._phase: Phase = "idle"
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = _FOREVER
+        self._is_paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if self.is_closed:
+            self._transport.abort()
+
+    # --- An exchange ---
+
+    @property
+    def is_usable(self) -> bool:
+        transport = self._transport
+        return not self.is_closed and transport is not None and not transport.is_closing()
+
+    def exchange(self, request: HttpRequest, data: bytes) -> HttpResponse:
+        """Send `data`, the head of `request`, and its body; the response has no head yet."""
+        transport = self._transport
+        assert transport is not None
+        assert self._response is None, "one exchange at a time"
+        response = HttpResponse(self, self._settings.buffer_bytes)
+        self._response = response
+        self._request = request
+        self._name = request.endpoint.key
+        self.max_body_bytes = request.max_body_bytes
+        self._has_data = self._is_informational = self._is_head_in = False
+        self._is_done = self._is_out_of_step = self._is_kept_alive = False
+        self._unproductive_bytes = self._body_bytes = 0
+        timeouts = request.timeouts
+        now = self.loop.time()
+        self._ends_at = now + timeouts.total_s
+        self._set_deadline(now + timeouts.first_byte_s, "first_byte")
+        body = request.body
+        if len(body) < 65536:
+            transport.write(data + body)
+        else:
+            transport.writelines((data, body))
+        return response
+
+    def abort(self, error: HttpClientError) -> None:
+        """Close at once; whoever waits for the answer gets `error`."""
+        self._end(error)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def resume_reading(self) -> None:
+        """The reader has caught up."""
+        if self._is_paused and self.is_usable and self._transport is not None:
+            self._is_paused = False
+            self._transport.resume_reading()
+            assert self._request is not None
+            self._set_deadline(self.loop.time() + self._request.timeouts.idle_s, "idle")
+
+    # --- Called by the event loop ---
+
+    def data_received(self, data: bytes) -> None:
+        response, request = self._response, self._request
+        if response is None or request is None:
+            # A server that speaks when nothing was asked is not in step with us.
+            self.abort(ConnectionLost(f"{self._name} sent data that nobody asked for"))
+            return
+        self._has_data = True
+        self._unproductive_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            if not self._is_done:
+                text = f"{self._name} sent what is not HTTP: {type(error).__name__}"
+                self.abort(BadResponse(text))
+                return
+            self._is_out_of_step = True
+        if self._is_done:
+            self._finish(response, request)
+            return
+        if self._body_bytes > self.max_body_bytes:
+            self.abort(ResponseTooLarge(f"{self._name} sent over {self.max_body_bytes} bytes"))
+            return
+        if self._unproductive_bytes > self._settings.max_head_bytes:
+            self.abort(ResponseTooLarge(f"{self._name} sent too long a head or framing"))
+            return
+        if response.is_full:
+            self._pause_reading()
+        else:
+            self._set_deadline(self.loop.time() + request.timeouts.idle_s, "idle")
+        if response.has_news:
+            response.wake()
+
+    def eof_received(self) -> None:
+        self._peer_closed(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._peer_closed(exc)
+
+    def resume_writing(self) -> None:
+        # A long request has left our buffer: the server's time to answer begins now.
+        if self._request is not None and not self._has_data:
+            self._set_deadline(self.loop.time() + self._request.timeouts.first_byte_s, "first_byte")
+
+    # --- Called by the parser ---
+
+    def on_message_begin(self) -> None:
+        if self._is_done:
+            self._is_out_of_step = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._response is not None and not self._is_head_in:
+            self._response.add_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        response = self._response
+        if response is None or self._is_done:
+            return
+        status: int = self._parser.get_status_code()
+        if status < 200:
+            self._is_informational = True
+            response.drop_headers()
+            return
+        self._is_head_in = True
+        self._unproductive_bytes = 0
+        response.status = status
+        if self._request is not None and self._request.endpoint.is_head:
+            # The parser cannot know that no body follows, so the connection is not used again.
+            self._is_done = self._is_out_of_step = True
+
+    def on_body(self, data: bytes) -> None:
+        if self._response is None or self._is_done:
+            return
+        self._unproductive_bytes = 0
+        self._body_bytes += len(data)
+        if self._body_bytes <= self.max_body_bytes:
+            self._response.add_body(data)
+
+    def on_message_complete(self) -> None:
+        if self._is_informational:
+            self._is_informational = False
+        else:
+            self._is_done = True
+            # The parser forgets the answer's flags as soon as this returns.
+            self._is_kept_alive = self._parser.should_keep_alive()
+
+    # --- Endings ---
+
+    def _finish(self, response: HttpResponse, request: HttpRequest) -> None:
+        """The answer's last byte is in."""
+        transport = self._transport
+        assert transport is not None
+        if self._body_bytes > self.max_body_bytes:
+            self.abort(ResponseTooLarge(f"{self._name} sent over {self.max_body_bytes} bytes"))
+            return
+        response.complete()
+        self._response = self._request = None
+        if self._is_paused:
+            self._is_paused = False
+            transport.resume_reading()
+        is_fit = (
+            not self._is_out_of_step
+            and not request.endpoint.closes
+            and self._is_kept_alive
+            and transport.get_write_buffer_size() == 0
+            and not transport.is_closing()
+        )
+        if is_fit:
+            self.reused = True
+            self._ends_at = _FOREVER
+            self._set_deadline(self.loop.time() + self._settings.keepalive_s, "idle")
+            self._owner.put_back(self)
+        else:
+            self._end(None)
+            if transport.get_write_buffer_size():
+                transport.abort()  # it answered without reading the request to its end
+            else:
+                transport.close()
+        response.wake()
+
+    def _peer_closed(self, exc: Exception | None) -> None:
+        response = self._response
+        if response is not None and exc is None and self._is_ended_by_close(response):
+            self._response = self._request = None
+            response.complete()
+            response.wake()
+        if not self._has_data:
+            self._end(
+                ConnectionLost(f"{self._name} closed the connection unanswered", is_untouched=True)
+            )
+        else:
+            self._end(ConnectionLost(f"{self._name} closed the connection within its answer"))
+
+    def _is_ended_by_close(self, response: HttpResponse) -> bool:
+        """Whether the body has no length of its own, so that the connection's end is its end.
+
+        https://www.rfc-editor.org/rfc/rfc9112#name-message-body-length
+        """
+        if not self._is_head_in:
+            return False
+        coding = response.headers.get("transfer-encoding")
+        if coding is not None:
+            return not coding.lower().rstrip().endswith("chunked")
+        return "content-length" not in response.headers
+
+    def _end(self, error: HttpClientError | None) -> None:
+        if self.is_closed:
+            return
+        self.is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        response, self._response, self._request = self._response, None, None
+        if response is not None:
+            response.fail(error or ClientClosed("the connection is closed"))
+        self._owner.forget(self)
+
+    # --- Reading and time ---
+
+    def _pause_reading(self) -> None:
+        if not self._is_paused and self._transport is not None:
+            self._is_paused = True
+            self._transport.pause_reading()
+            # While the reader is slow, the server's silence is our doing.
+            self._set_deadline(self._ends_at, "total")
+
+    def _set_deadline(self, at: float, phase: Phase) -> None:
+        if at >= self._ends_at:
+            at, phase = self._ends_at, "total"
+        self._deadline = at
+        self._phase = phase
+        if at < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = at
+            self._timer = self.loop.call_at(at, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._timer_at = _FOREVER
+        if self.is_closed:
+            return
+        if self.loop.time() < self._deadline:
+            self._set_deadline(self._deadline, self._phase)
+            return
+        phase = self._phase
+        text = f"{self._name} {_PHASE_WORDS.get(phase, 'was idle')} in time ({phase})"
+        self.abort(TimedOut(text, phase))
