@@ -1,0 +1,113 @@
+"""Opens the store of a data directory, making or migrating it where that is due."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, Protocol
+
+from dragoman.ports import KeyRepository
+from dragoman.stores.generation import Generation
+from dragoman.stores.revisions import HEAD, REVISIONS
+from dragoman.stores.sqlite import SqliteStore, connect, create_schema, read_version
+from dragoman.stores.store_failed import StoreFailed
+
+DATABASE_NAME = "dragoman.db"
+GENERATION_NAME = "generation"
+LOCK_NAME = "migration.lock"
+
+SchemaState = Literal["absent", "old", "current", "newer", "unreadable"]
+
+
+class Store(KeyRepository, Protocol):
+    """Every repository, over one database."""
+
+    def close(self) -> None: ...
+
+
+def open_store(data_dir: Path) -> Store:
+    """Open the store in `data_dir`, which is made for its owner only if it is missing.
+
+    A schema that is behind is migrated, by one process at a time. Raises `StoreFailed`, also for a
+    schema that is ahead of this version of the program.
+    """
+    path = data_dir / DATABASE_NAME
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        connection = connect(path)
+        try:
+            if read_version(connection) != HEAD:
+                _bring_to_head(connection, path)
+            generation = Generation(data_dir / GENERATION_NAME)
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise StoreFailed(_explain(path, error)) from error
+    except OSError as error:
+        raise StoreFailed(
+            f"{error.filename or data_dir} cannot be used: {error.strerror}; "
+            "make it writable for this user, or set data_dir to another directory"
+        ) from error
+    return SqliteStore(connection, generation)
+
+
+def inspect_schema(data_dir: Path) -> SchemaState:
+    """How the database in `data_dir` stands to this version, without changing anything."""
+    path = data_dir / DATABASE_NAME
+    if not path.exists():
+        return "absent"
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            version = read_version(connection)
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return "unreadable"
+    if version is None:
+        return "absent"
+    if version == HEAD:
+        return "current"
+    return "old" if version in REVISIONS else "newer"
+
+
+def _bring_to_head(connection: sqlite3.Connection, path: Path) -> None:
+    with _alone(path.with_name(LOCK_NAME)):
+        version = read_version(connection)
+        if version == HEAD:
+            return
+        if version is not None and version not in REVISIONS:
+            raise StoreFailed(
+                f"{path} has schema {version}, and this version of dragoman knows {HEAD} at most; "
+                "upgrade dragoman, or set data_dir to another directory"
+            )
+        # Under the lock: two processes that switch at once would fail each other.
+        connection.execute("PRAGMA journal_mode=WAL")
+        if version is None:
+            create_schema(connection)
+            return
+        from dragoman.stores.migrate import upgrade_sqlite  # noqa: PLC0415 - 0.6 s, seldom needed
+
+        upgrade_sqlite(lambda: connect(path))
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the lock file at `path`; it ends with the process, however that ends."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
+
+
+def _explain(path: Path, error: sqlite3.Error) -> str:
+    if isinstance(error, sqlite3.OperationalError):
+        return f"{path} cannot be used: {error}; make it writable for this user"
+    return f"{path} is not a sound database: {error}; move it away, or put a copy in its place"

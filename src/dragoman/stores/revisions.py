@@ -1,0 +1,8 @@
+"""The schema's versions, oldest first: known without importing Alembic, to be compared at a start."""
+
+from __future__ import annotations
+
+REVISIONS = ("0001",)
+"""Appended to with each file in `migrations/versions`; a test compares the two."""
+
+HEAD = REVISIONS[-1]
