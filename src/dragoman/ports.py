@@ -72,10 +72,16 @@ class StreamEncoder(Protocol):
 class Dialect(Protocol):
     """The serving side of one wire format. Pure: no I/O, no clock; all ids come in values."""
 
-    name: DialectName
-    wire: WireTypes
-    names_request_in_own_header: bool
-    """Whether answers carry `request-id` beside `x-request-id`, as Anthropic's do."""
+    @property
+    def name(self) -> DialectName: ...
+
+    @property
+    def wire(self) -> WireTypes: ...
+
+    @property
+    def names_request_in_own_header(self) -> bool:
+        """Whether answers carry `request-id` beside `x-request-id`, as Anthropic's do."""
+        ...
 
     def decode_request(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:
         """Raise `InvalidRequest` (with `param`) when `body` breaks a rule; `headers` in lower case."""
@@ -106,7 +112,8 @@ class Dialect(Protocol):
 class Provider(Protocol):
     """The back: a canonical request in, canonical events out."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def stream(
         self, request: ChatRequest, model: Model

@@ -1,0 +1,1 @@
+"""HTTP in, bytes out, no rules: bare ASGI callables, independent of the server that runs them."""

@@ -1,0 +1,281 @@
+"""The completion routes: one class for every dialect, whole answers and streams.
+
+A stream's headers are held until its first token, so that an early failure is a proper status. When
+the hold is over they go out, and comments keep the connection alive; from then on a failure is one
+error frame and the end. A stream of bare text has no frames: its connection is aborted instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+
+import msgspec
+
+from dragoman.chat import ChatRequest, Failed, ResponseHead
+from dragoman.errors import DragomanError, Draining, MethodNotAllowed, Unauthenticated
+from dragoman.pipeline import Answer, Arrival, Pipeline, Plan
+from dragoman.policy.keys import KeyRing
+from dragoman.ports import Dialect, StreamEncoder
+from dragoman.records.principal import Principal
+from dragoman.web.call import Call, Headers
+from dragoman.web.in_flight import Guard, InFlight
+
+KEEP_ALIVE_COMMENT = b": keep-alive\n\n"
+MAX_IGNORED_HEADER = 1000
+"""Bytes of the header that names ignored fields."""
+
+_JSON = (b"content-type", b"application/json")
+_STREAM_HEADERS = (
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+
+class WebLimits(msgspec.Struct, frozen=True, kw_only=True):
+    max_body_bytes: int
+    body_timeout_s: float
+    header_hold_s: float
+    keep_alive_s: float
+
+
+class Door:
+    """What every route that costs something goes through first: the caller's key."""
+
+    def __init__(self, keys: KeyRing) -> None:
+        self._keys = keys
+
+    async def authenticate(self, call: Call) -> Principal:
+        """Raises `Unauthenticated`. No I/O, unless some process has changed a key since."""
+        secret = call.presented_key()
+        if secret is None:
+            raise Unauthenticated
+        if self._keys.is_stale():
+            await self._keys.refresh()
+        return self._keys.authenticate(secret)
+
+
+class Route:
+    """A path: which methods it takes, and in which shape its errors are told."""
+
+    methods: tuple[str, ...] = ("POST",)
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+
+    async def __call__(self, call: Call) -> None:
+        if call.method not in self.methods:
+            raise MethodNotAllowed(
+                f"{call.method} is not allowed here; use {' or '.join(self.methods)}.",
+                allow=self.methods,
+            )
+        await self.answer(call)
+
+    async def answer(self, call: Call) -> None:
+        raise AssertionError(f"no route answers {call.path}")
+
+
+class CompletionRoute(Route):
+    """`POST` a conversation, get the answer."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        door: Door,
+        pipeline: Pipeline,
+        in_flight: InFlight,
+        limits: WebLimits,
+    ) -> None:
+        super().__init__(dialect)
+        self._door = door
+        self._pipeline = pipeline
+        self._in_flight = in_flight
+        self._limits = limits
+
+    async def answer(self, call: Call) -> None:
+        if self._in_flight.is_draining:
+            raise Draining(retry_after_s=1)
+        await self._door.authenticate(call)
+        arrival = self._pipeline.arrive(call.request_id)
+        limits = self._limits
+        body = await call.read_body(limits.max_body_bytes, limits.body_timeout_s)
+        request = self.dialect.decode_request(body, call.headers)
+        plan = self._pipeline.admit(request, self.dialect)
+        if plan.request.stream:
+            await self._stream(call, plan, arrival)
+        else:
+            await self._complete(call, plan, arrival)
+
+    async def _complete(self, call: Call, plan: Plan, arrival: Arrival) -> None:
+        with Guard(call, self._in_flight) as guard:
+            response, head = await self._pipeline.complete(plan, arrival)
+        if guard.why == "client_gone":
+            return
+        if guard.why == "server_stops":
+            raise Draining(retry_after_s=1)
+        body = self.dialect.encode_response(plan.request, response, head)
+        await call.send_whole(200, [_JSON, *_ignored_header(plan.request)], body)
+
+    async def _stream(self, call: Call, plan: Plan, arrival: Arrival) -> None:
+        stream = _StreamedAnswer(call, self.dialect, plan, self._limits)
+        error: DragomanError | None = None
+        try:
+            with Guard(call, self._in_flight) as guard:
+                try:
+                    await stream.run(await self._pipeline.open(plan, arrival))
+                except DragomanError as failed:
+                    error = failed
+        finally:
+            stream.stop_keep_alive()
+        if guard.why == "client_gone":
+            return
+        if guard.why == "server_stops":
+            error = Draining(retry_after_s=1)
+        if error is not None:
+            await stream.fail(error, arrival)
+
+
+class _StreamedAnswer:
+    """The sending side of one stream."""
+
+    __slots__ = (
+        "_call",
+        "_dialect",
+        "_encoder",
+        "_keeper",
+        "_last_sent_s",
+        "_limits",
+        "_loop",
+        "_plan",
+        "_timer",
+        "is_ended",
+    )
+
+    def __init__(self, call: Call, dialect: Dialect, plan: Plan, limits: WebLimits) -> None:
+        self._call = call
+        self._dialect = dialect
+        self._plan = plan
+        self._limits = limits
+        self._encoder: StreamEncoder | None = None
+        self.is_ended = False
+        self._loop = asyncio.get_running_loop()
+        self._last_sent_s = self._loop.time()
+        hold_s = max(limits.header_hold_s, (plan.max_ttft_ms or 0) / 1000)
+        self._keeper: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(hold_s, self._keep_alive)
+
+    def _keep_alive(self) -> None:
+        self._keeper = self._loop.create_task(self._keep_connection_alive())
+
+    async def _keep_connection_alive(self) -> None:
+        """Send the headers if they are still held, then a comment into every long silence."""
+        if not self._call.is_answered:
+            await self._send_head()
+        period_s = self._limits.keep_alive_s
+        while not self._plan.request.bare_text:
+            quiet_s = self._loop.time() - self._last_sent_s
+            if quiet_s >= period_s:
+                await self._send(KEEP_ALIVE_COMMENT)
+                quiet_s = 0.0
+            await asyncio.sleep(period_s - quiet_s)
+
+    def stop_keep_alive(self) -> None:
+        self._timer.cancel()
+        if self._keeper is not None:
+            self._keeper.cancel()
+
+    async def _send_head(self) -> None:
+        request = self._plan.request
+        content_type = self._dialect.stream_content_type(request).encode()
+        await self._call.send_head(
+            200,
+            [(b"content-type", content_type), *_STREAM_HEADERS, *_ignored_header(request)],
+        )
+
+    async def _send(self, frames: bytes) -> None:
+        self._last_sent_s = self._loop.time()
+        await self._call.send_body(frames, more=True)
+
+    async def run(self, answer: Answer) -> None:
+        """Send the whole answer. Awaiting each send is what holds the provider to the client's pace."""
+        encoder = self._encoder = self._dialect.stream_encoder(self._plan.request, answer.head)
+        async with aclosing(answer.batches) as batches:
+            async for batch in batches:
+                last = batch[-1]
+                if isinstance(last, Failed):
+                    raise last.error
+                frames = encoder.feed(batch)
+                if not self._call.is_answered:
+                    await self._send_head()
+                if frames:
+                    await self._send(frames)
+        self.stop_keep_alive()
+        self.is_ended = True
+        await self._call.send_body(encoder.close())
+
+    async def fail(self, error: DragomanError, arrival: Arrival) -> None:
+        """Tell of `error`: by status where nothing was sent, else in the stream."""
+        if not self._call.is_answered:
+            raise error
+        if self.is_ended or self._plan.request.bare_text:
+            # Left without its end, the response is cut off by the server, which is the message.
+            return
+        encoder = self._encoder or self._dialect.stream_encoder(
+            self._plan.request, self._provisional_head(arrival)
+        )
+        await self._call.send_body(encoder.feed([Failed(error)]))
+
+    def _provisional_head(self, arrival: Arrival) -> ResponseHead:
+        """For an error frame of a stream of which nothing was ever heard."""
+        return ResponseHead(
+            request_id=arrival.request_id,
+            response_id=arrival.request_id.removeprefix("req_").rjust(32, "0"),
+            created_s=int(arrival.unix_s),
+            model=self._plan.targets[0].id,
+            session_id=self._plan.request.context.session_id or "",
+            completion_ids=("",) * self._plan.request.choices,
+        )
+
+
+class CountTokensRoute(Route):
+    """`POST` a conversation, get the number of its tokens. Nothing is generated."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        decode: Callable[[bytes, dict[str, str]], ChatRequest],
+        encode: Callable[[int], bytes],
+        door: Door,
+        pipeline: Pipeline,
+        limits: WebLimits,
+    ) -> None:
+        super().__init__(dialect)
+        self._decode = decode
+        self._encode = encode
+        self._door = door
+        self._pipeline = pipeline
+        self._limits = limits
+
+    async def answer(self, call: Call) -> None:
+        await self._door.authenticate(call)
+        limits = self._limits
+        body = await call.read_body(limits.max_body_bytes, limits.body_timeout_s)
+        plan = self._pipeline.admit(self._decode(body, call.headers), self.dialect)
+        count = await self._pipeline.count_input(plan.request, plan.targets[0])
+        headers: Headers = [_JSON]
+        if count.is_estimated:
+            headers.append((b"x-dragoman-estimated", b"input_tokens"))
+        await call.send_whole(200, headers, self._encode(count.tokens))
+
+
+def _ignored_header(request: ChatRequest) -> Headers:
+    """Names the fields that the dialect does not know, as far as they fit a header."""
+    if not request.extensions:
+        return []
+    names = ", ".join(
+        name if name.isascii() and name.isprintable() else ascii(name)
+        for name, _ in request.extensions
+    )
+    return [(b"x-dragoman-ignored", names.encode()[:MAX_IGNORED_HEADER])]

@@ -1,0 +1,188 @@
+"""Which models may answer, and what each of them is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dragoman.chat import (
+    ChatRequest,
+    Image,
+    Message,
+    ResponseFormat,
+    Sampling,
+    Text,
+    Tool,
+    ToolChoice,
+)
+from dragoman.errors import UnsupportedField
+from dragoman.policy.routing import (
+    MIN_OUTPUT_TOKENS,
+    ModelDirectory,
+    bind,
+    estimate_input_tokens,
+    missing_feature,
+    targets,
+)
+from dragoman.records.model import Feature, Model
+
+
+def model(name: str = "m", **fields: Any) -> Model:
+    return Model(id=name, provider="p", upstream_name=name, **fields)
+
+
+def request(text: str = "hi", **fields: Any) -> ChatRequest:
+    return ChatRequest(
+        dialect="openai", target="m", messages=(Message("user", (Text(text),)),), **fields
+    )
+
+
+def test_a_model_is_found_by_id_and_by_alias_and_the_default_by_none() -> None:
+    a, b = model("a", aliases=("first",)), model("b")
+    directory = ModelDirectory([a, b], default_model="b")
+    assert directory.resolve("a") is a
+    assert directory.resolve("first") is a
+    assert directory.resolve(None) is b
+    assert directory.resolve("c") is None
+
+
+def test_two_models_cannot_claim_one_name() -> None:
+    with pytest.raises(ValueError, match="two models are called 'a'"):
+        ModelDirectory([model("a"), model("b", aliases=("a",))], default_model="a")
+
+
+def test_a_fallback_has_to_exist() -> None:
+    with pytest.raises(ValueError, match="falls back to 'zz'"):
+        ModelDirectory([model("a", fallbacks=("zz",))], default_model="a")
+
+
+def test_fallbacks_follow_in_order_by_id_or_alias_and_none_twice() -> None:
+    a = model("a", fallbacks=("other", "b", "a"))
+    b = model("b", aliases=("other",))
+    directory = ModelDirectory([a, b], default_model="a")
+    assert directory.candidates(a) == (a, b)
+    assert directory.candidates(b) == (b,)
+
+
+@pytest.mark.parametrize(
+    ("feature", "fields"),
+    [
+        ("n", {"choices": 2}),
+        ("logprobs", {"logprobs": True}),
+        ("seed", {"sampling": Sampling(seed=1)}),
+        ("temperature", {"sampling": Sampling(temperature=0.5)}),
+        ("top_p", {"sampling": Sampling(top_p=0.5)}),
+        ("top_k", {"sampling": Sampling(top_k=5)}),
+        ("temperature_with_top_p", {"sampling": Sampling(temperature=0.5, top_p=0.5)}),
+        ("frequency_penalty", {"sampling": Sampling(frequency_penalty=1.0)}),
+        ("presence_penalty", {"sampling": Sampling(presence_penalty=-1.0)}),
+        ("logit_bias", {"sampling": Sampling(logit_bias=((1, 1.0),))}),
+        ("tools", {"tools": (Tool(name="f"),)}),
+        ("tool_choice", {"tools": (Tool(name="f"),), "tool_choice": ToolChoice("required")}),
+        ("json_object", {"response_format": ResponseFormat(kind="json_object")}),
+        ("json_schema", {"response_format": ResponseFormat(kind="json_schema")}),
+    ],
+)
+def test_a_target_that_lacks_a_feature_is_skipped(feature: Feature, fields: dict[str, Any]) -> None:
+    poor, able = model("poor", lacks=frozenset({feature})), model("able")
+    assert missing_feature(request(**fields), poor) == feature
+    assert targets(request(**fields), [poor, able]) == [able]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"choices": 1},
+        {"sampling": Sampling(frequency_penalty=0.0, presence_penalty=0.0)},
+        {"sampling": Sampling(temperature=1.0, top_p=1.0)},
+        {"logprobs": False},
+        {"parallel_tool_calls": True},
+    ],
+)
+def test_a_neutral_value_needs_nothing(fields: dict[str, Any]) -> None:
+    lacks: frozenset[Feature] = frozenset(
+        {"n", "frequency_penalty", "presence_penalty", "temperature", "top_p", "logprobs"}
+    )
+    assert missing_feature(request(**fields), model(lacks=lacks)) is None
+
+
+def test_when_no_target_is_left_the_error_names_the_field() -> None:
+    with pytest.raises(UnsupportedField, match="'m' cannot honour this field") as caught:
+        targets(request(sampling=Sampling(seed=1)), [model(lacks=frozenset({"seed"}))])
+    assert caught.value.param == "seed"
+
+
+def test_an_image_for_a_text_model_is_refused_by_its_path() -> None:
+    asked = ChatRequest(
+        dialect="openai",
+        target="m",
+        messages=(
+            Message("user", (Text("see"),)),
+            Message("user", (Text("this"), Image(url="data:image/png;base64,AA=="))),
+        ),
+    )
+    with pytest.raises(UnsupportedField) as caught:
+        targets(asked, [model(lacks=frozenset({"images"}))])
+    assert caught.value.param == "messages[1].content[1]"
+
+
+def test_a_dialects_defaults_go_to_targets_that_accept_them() -> None:
+    usual = Sampling(temperature=0.7, top_p=1.0)
+    bound = bind(request(default_sampling=usual), model())
+    assert (bound.sampling.temperature, bound.sampling.top_p) == (0.7, 1.0)
+    bound = bind(request(default_sampling=usual), model(lacks=frozenset({"temperature", "top_p"})))
+    assert (bound.sampling.temperature, bound.sampling.top_p) == (None, None)
+
+
+def test_a_default_top_p_does_not_come_with_a_temperature_where_both_are_refused() -> None:
+    lacks: frozenset[Feature] = frozenset({"temperature_with_top_p"})
+    usual = Sampling(temperature=1.0, top_p=1.0)
+    bound = bind(
+        request(sampling=Sampling(temperature=0.3), default_sampling=usual), model(lacks=lacks)
+    )
+    assert (bound.sampling.temperature, bound.sampling.top_p) == (0.3, None)
+    bound = bind(request(sampling=Sampling(top_p=0.3), default_sampling=usual), model(lacks=lacks))
+    assert (bound.sampling.temperature, bound.sampling.top_p) == (None, 0.3)
+    bound = bind(request(default_sampling=usual), model(lacks=lacks))
+    assert (bound.sampling.temperature, bound.sampling.top_p) == (1.0, None)
+
+
+def test_the_models_own_sampling_is_used_only_where_the_dialect_says_nothing() -> None:
+    own = Sampling(temperature=0.2, top_p=0.9)
+    assert bind(request(), model(default_sampling=own)).sampling == own
+    asked = request(default_sampling=Sampling(temperature=1.0))
+    bound = bind(asked, model(default_sampling=own))
+    assert (bound.sampling.temperature, bound.sampling.top_p) == (1.0, 0.9)
+
+
+def test_the_default_system_prompt_is_put_before_a_conversation_without_one() -> None:
+    prompted = model(default_system_prompt="Be brief.")
+    assert bind(request(), prompted).messages[0] == Message("system", (Text("Be brief."),))
+    own = request().messages
+    asked = ChatRequest(
+        dialect="openai", target="m", messages=(Message("system", (Text("Mine."),)), *own)
+    )
+    assert bind(asked, prompted).messages == asked.messages
+
+
+def test_no_maximum_means_what_is_left_of_the_context_and_the_models_own() -> None:
+    assert bind(request(), model()).max_output_tokens is None
+    assert bind(request(), model(max_output_tokens=50)).max_output_tokens == 50
+    left = 2048 - estimate_input_tokens(request())
+    assert bind(request(), model(context_tokens=2048)).max_output_tokens == left
+    both = model(context_tokens=2048, max_output_tokens=50)
+    assert bind(request(), both).max_output_tokens == 50
+    assert bind(request("x" * 9000), model(context_tokens=2048)).max_output_tokens == (
+        MIN_OUTPUT_TOKENS
+    )
+
+
+def test_an_explicit_maximum_is_cut_to_the_models_own() -> None:
+    assert bind(request(max_output_tokens=10), model(max_output_tokens=50)).max_output_tokens == 10
+    assert bind(request(max_output_tokens=99), model(max_output_tokens=50)).max_output_tokens == 50
+
+
+def test_no_more_stop_strings_are_sent_than_the_target_takes() -> None:
+    assert bind(request(stop=("a", "b", "c")), model(max_stops=2)).stop == ("a", "b")
+    assert bind(request(stop=("a", "b", "c")), model()).stop == ("a", "b", "c")

@@ -1,0 +1,375 @@
+"""A request's life over scripted targets: fallback, first-token time, metering, leaving early."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Literal
+
+import msgspec
+import pytest
+
+from dragoman.chat import (
+    ChatRequest,
+    ChatResponse,
+    Failed,
+    Finished,
+    Message,
+    PartDelta,
+    PartEnded,
+    PartStarted,
+    RequestContext,
+    ResponseHead,
+    Sampling,
+    Started,
+    StreamEvent,
+    Text,
+    Usage,
+    collect,
+)
+from dragoman.errors import (
+    ContextOverflow,
+    DragomanError,
+    FirstTokenTimeout,
+    InvalidRequest,
+    ProviderGarbled,
+    ProviderOverloaded,
+    UnknownEntity,
+)
+from dragoman.pipeline import Arrival, Pipeline
+from dragoman.policy.routing import ModelDirectory
+from dragoman.ports import ProviderHealth, StreamEncoder, WireTypes
+from dragoman.records.model import Model
+
+USAGE = Usage(input_tokens=3, output_tokens=2)
+Step = list[StreamEvent] | DragomanError | asyncio.Event
+
+
+class ScriptedTarget:
+    """A provider that follows a script per model: events, an error, or an event to wait for."""
+
+    name = "scripted"
+
+    def __init__(self, **scripts: Sequence[Step]) -> None:
+        self.scripts = scripts
+        self.asked: list[ChatRequest] = []
+        self.was_asked = asyncio.Event()
+        self.closed: list[str] = []
+
+    async def stream(
+        self, request: ChatRequest, model: Model
+    ) -> AsyncGenerator[list[StreamEvent], None]:
+        self.asked.append(request)
+        self.was_asked.set()
+        try:
+            for step in self.scripts[model.id]:
+                if isinstance(step, DragomanError):
+                    raise step
+                if isinstance(step, asyncio.Event):
+                    await step.wait()
+                else:
+                    yield step
+        finally:
+            self.closed.append(model.id)
+
+    async def count_input(self, request: ChatRequest, model: Model) -> int | None:
+        return 11 if model.id == "counting" else None
+
+    async def check(self) -> ProviderHealth:
+        return ProviderHealth(ok=True, message="scripted")
+
+    async def aclose(self) -> None:
+        return None
+
+
+class PlainDialect:
+    """A dialect without rules of its own."""
+
+    name: Literal["openai"] = "openai"
+    wire = WireTypes(
+        path="/",
+        summary="",
+        request=None,
+        response=None,
+        stream_frame=None,
+        error=None,
+        stream_media_type="",
+        examples=(),
+    )
+    names_request_in_own_header = False
+
+    def decode_request(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:
+        raise AssertionError("the pipeline decodes nothing")
+
+    def bind_target(self, request: ChatRequest, kind: Literal["model", "project"]) -> ChatRequest:
+        assert kind == "model"
+        return request
+
+    def encode_response(
+        self, request: ChatRequest, response: ChatResponse, head: ResponseHead
+    ) -> bytes:
+        raise AssertionError("the pipeline encodes nothing")
+
+    def encode_error(self, error: DragomanError, request_id: str) -> bytes:
+        raise AssertionError("the pipeline encodes nothing")
+
+    def error_status(self, error: DragomanError) -> int:
+        return error.status
+
+    def stream_encoder(self, request: ChatRequest, head: ResponseHead) -> StreamEncoder:
+        raise AssertionError("the pipeline encodes nothing")
+
+    def stream_content_type(self, request: ChatRequest) -> str:
+        return ""
+
+
+class FixedClock:
+    now_s = 100.0
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+    def unix_s(self) -> float:
+        return 1_700_000_000.5
+
+
+def said(text: str, usage: Usage | None = USAGE, choice: int = 0) -> list[StreamEvent]:
+    return [
+        Started(choice),
+        PartStarted(Text(""), choice),
+        PartDelta(text, choice),
+        PartEnded(choice),
+        Finished("stop", choice, None, usage),
+    ]
+
+
+def asking(target: str | None = "first", **fields: Any) -> ChatRequest:
+    return ChatRequest(
+        dialect="openai", target=target, messages=(Message("user", (Text("hi"),)),), **fields
+    )
+
+
+class House:
+    def __init__(
+        self, models: Mapping[str, dict[str, Any]], scripts: Mapping[str, Sequence[Step]]
+    ) -> None:
+        self.target = ScriptedTarget(**scripts)
+        rows = [
+            Model(id=name, provider="scripted", upstream_name=name, **fields)
+            for name, fields in models.items()
+        ]
+        directory = ModelDirectory(rows, default_model=rows[0].id)
+        self.clock = FixedClock()
+        self.pipeline = Pipeline(directory, {"scripted": self.target}, self.clock, max_choices=4)
+
+    def arrival(self) -> Arrival:
+        return self.pipeline.arrive("req_1")
+
+    async def complete(self, request: ChatRequest) -> tuple[ChatResponse, ResponseHead]:
+        plan = self.pipeline.admit(request, PlainDialect())
+        return await self.pipeline.complete(plan, self.arrival())
+
+    async def stream(self, request: ChatRequest) -> tuple[list[StreamEvent], ResponseHead]:
+        plan = self.pipeline.admit(msgspec.structs.replace(request, stream=True), PlainDialect())
+        answer = await self.pipeline.open(plan, self.arrival())
+        events: list[StreamEvent] = []
+        async with aclosing(answer.batches) as batches:
+            async for batch in batches:
+                events += batch
+        return events, answer.head
+
+
+def house(first: Sequence[Step], second: Sequence[Step] = (), **fields: Any) -> House:
+    fallbacks = {"fallbacks": ("second",)} if second else {}
+    return House({"first": fallbacks | fields, "second": {}}, {"first": first, "second": second})
+
+
+async def both_ways(make: Callable[[], House], request: ChatRequest) -> list[ChatResponse]:
+    whole, _ = await make().complete(request)
+    events, _ = await make().stream(request)
+    return [whole, collect(events)]
+
+
+async def test_whole_and_streamed_answers_are_the_same_fold() -> None:
+    whole, streamed = await both_ways(lambda: house([said("hello")]), asking())
+    assert whole == streamed
+    assert whole.choices[0].text == "hello"
+    assert whole.usage == USAGE
+
+
+async def test_the_answer_is_headed_by_the_model_that_gave_it() -> None:
+    made = house([ProviderOverloaded()], [said("from the second")])
+    response, head = await made.complete(asking())
+    assert response.choices[0].text == "from the second"
+    assert (head.model, head.request_id, head.created_s) == ("second", "req_1", 1_700_000_000)
+
+
+async def test_a_fallback_answers_when_the_first_fails_before_its_first_token() -> None:
+    for first in ([ProviderOverloaded()], [[Started()], ProviderGarbled()], []):
+        made = house(first, [said("second")])
+        events, head = await made.stream(asking())
+        assert collect(events).choices[0].text == "second"
+        assert head.model == "second"
+        assert made.target.closed == ["first", "second"]
+
+
+async def test_a_whole_answer_falls_back_even_when_it_breaks_in_the_middle() -> None:
+    made = house([said("hal")[:3], ProviderGarbled()], [said("second")])
+    response, _ = await made.complete(asking())
+    assert response.choices[0].text == "second"
+
+
+async def test_a_stream_never_falls_back_once_a_token_was_handed_over() -> None:
+    made = house([said("hal")[:3], ProviderGarbled()], [said("second")])
+    events, head = await made.stream(asking())
+    assert head.model == "first"
+    assert isinstance(events[-1], Failed)
+    assert isinstance(events[-1].error, ProviderGarbled)
+    assert not any(isinstance(event, Finished) for event in events)
+    assert made.target.closed == ["first"]
+
+
+async def test_an_answer_that_just_ends_is_not_presented_as_complete() -> None:
+    events, _ = await house([said("hal")[:3]]).stream(asking())
+    assert isinstance(events[-1], Failed)
+    with pytest.raises(ProviderGarbled):
+        await house([said("hal")[:3]]).complete(asking())
+    with pytest.raises(ProviderGarbled):
+        await house([said("one of two")]).complete(asking(choices=2))
+
+
+async def test_the_clients_own_fault_is_not_tried_again_elsewhere() -> None:
+    made = house([InvalidRequest("bad", param="messages")], [said("second")])
+    with pytest.raises(InvalidRequest):
+        await made.complete(asking())
+    assert made.target.closed == ["first"]
+
+
+async def test_a_prompt_too_long_for_one_model_may_fit_the_next() -> None:
+    made = house([ContextOverflow("too long")], [said("second")])
+    response, _ = await made.complete(asking())
+    assert response.choices[0].text == "second"
+
+
+async def test_when_every_target_fails_the_last_error_is_told() -> None:
+    made = house([ProviderGarbled()], [ProviderOverloaded(retry_after_s=7)])
+    with pytest.raises(ProviderOverloaded) as caught:
+        await made.complete(asking())
+    assert caught.value.retry_after_s == 7
+
+
+def test_an_unknown_model_is_named_with_those_that_exist() -> None:
+    with pytest.raises(UnknownEntity, match="model 'zz' does not exist; there are 'first'"):
+        house([]).pipeline.admit(asking("zz"), PlainDialect())
+
+
+def test_more_choices_than_the_server_allows_are_refused_by_name() -> None:
+    with pytest.raises(InvalidRequest, match="n must be at most 4") as caught:
+        house([]).pipeline.admit(asking(choices=5), PlainDialect())
+    assert caught.value.param == "n"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_no_first_token_within_max_ttft_is_a_408_and_ends_the_call(streamed: bool) -> None:
+    never = asyncio.Event()
+    made = house([[Started()], never])
+    request = asking(context=RequestContext(max_ttft_ms=20))
+    with pytest.raises(FirstTokenTimeout):
+        await (made.stream(request) if streamed else made.complete(request))
+    assert made.target.closed == ["first"]
+
+
+async def test_max_ttft_of_0_is_always_over_and_asks_nobody() -> None:
+    made = house([said("quick")])
+    with pytest.raises(FirstTokenTimeout):
+        await made.complete(asking(context=RequestContext(max_ttft_ms=0)))
+    assert made.target.asked == []
+
+
+async def test_max_ttft_counts_from_the_requests_arrival() -> None:
+    made = house([said("quick")])
+    plan = made.pipeline.admit(asking(context=RequestContext(max_ttft_ms=50)), PlainDialect())
+    arrival = made.arrival()
+    made.clock.now_s += 0.051
+    with pytest.raises(FirstTokenTimeout):
+        await made.pipeline.open(plan, arrival)
+
+
+async def test_max_ttft_is_the_lesser_of_the_requests_and_the_models_own() -> None:
+    made = house([asyncio.Event()], max_ttft_ms=20)
+    plan = made.pipeline.admit(asking(context=RequestContext(max_ttft_ms=60_000)), PlainDialect())
+    assert plan.max_ttft_ms == 20
+
+
+async def test_a_slow_end_is_not_a_slow_first_token() -> None:
+    gate = asyncio.Event()
+    made = house([said("hello")[:3], gate, said("hello")[3:]])
+    asyncio.get_running_loop().call_later(0.05, gate.set)
+    response, _ = await made.complete(asking(context=RequestContext(max_ttft_ms=30)))
+    assert response.choices[0].text == "hello"
+
+
+async def test_usage_that_the_provider_does_not_report_is_counted_and_marked() -> None:
+    whole, streamed = await both_ways(lambda: house([said("12345678", usage=None)]), asking())
+    assert whole.usage == streamed.usage
+    assert whole.usage.is_estimated
+    assert whole.usage.output_tokens == 2
+    assert whole.usage.input_tokens > 0
+
+
+async def test_the_input_is_counted_exactly_where_the_provider_can_tell() -> None:
+    made = House({"counting": {}}, {"counting": [said("x", usage=None)]})
+    response, _ = await made.complete(asking("counting"))
+    assert response.usage.input_tokens == 11
+
+
+async def test_a_maximum_of_0_gives_length_at_once_without_a_model() -> None:
+    made = House({"counting": {}}, {"counting": []})
+    response, _ = await made.complete(asking("counting", max_output_tokens=0, choices=2))
+    assert [choice.finish_reason for choice in response.choices] == ["length", "length"]
+    assert [choice.text for choice in response.choices] == ["", ""]
+    assert response.usage == Usage(input_tokens=11)
+    assert made.target.asked == []
+
+
+async def test_stop_strings_over_the_targets_limit_are_applied_here_and_end_the_call() -> None:
+    never = asyncio.Event()
+    script: list[Step] = [said("one two STOP three")[:3], never]
+    request = asking(stop=("nope", "STOP"))
+    whole, streamed = await both_ways(lambda: house(script, max_stops=1), request)
+    assert whole == streamed
+    assert whole.choices[0].text == "one two "
+    assert whole.choices[0].stop_sequence == "STOP"
+    assert whole.usage.is_estimated
+
+
+async def test_leaving_early_closes_the_providers_stream() -> None:
+    made = house([said("hello")[:3], asyncio.Event()])
+    plan = made.pipeline.admit(asking(), PlainDialect())
+    answer = await made.pipeline.open(plan, made.arrival())
+    await anext(answer.batches)
+    await answer.batches.aclose()
+    assert made.target.closed == ["first"]
+
+
+async def test_cancelling_a_whole_answer_closes_the_providers_stream() -> None:
+    made = house([said("hello")[:3], asyncio.Event()])
+    task = asyncio.ensure_future(made.complete(asking()))
+    await made.target.was_asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert made.target.closed == ["first"]
+
+
+async def test_ids_are_fresh_uuids_unless_the_client_gave_its_session() -> None:
+    _, one = await house([said("a")]).complete(asking())
+    _, two = await house([said("a")]).complete(asking())
+    assert len({one.response_id, two.response_id}) == 2
+    assert one.session_id != two.session_id
+    session = "6c1ad9a4-3a8e-4a41-8f43-0e9f0a0f0a0f"
+    _, kept = await house([said("a")]).complete(
+        asking(context=RequestContext(session_id=session), sampling=Sampling(temperature=0.5))
+    )
+    assert kept.session_id == session
