@@ -1,0 +1,357 @@
+"""Keeps one engine child alive: starts it, watches its progress, and starts it again.
+
+Approach: a single task owns the child. It spawns it, waits until the model is loaded, publishes it as
+an `Engine`, and waits for its end; then it withdraws the `Engine` and begins anew, after a pause that
+grows while the child keeps dying young. Requests reach the child over its socket, which the kernel
+closes when the child dies, so that whoever reads from it learns of that at once.
+
+Health says little: a runaway grammar blocks every slot while the health page still answers. So the
+watch is on progress: somebody waits for the engine, and nobody has had anything from it for `stall_s`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from dragoman.engine.link import ChildReady, ChildSettings
+from dragoman.engine.model_files import file_sha256
+from dragoman.engine.slots import Slots, Ticket
+from dragoman.errors import Draining, EngineFailed
+from dragoman.records.local_model import LocalModel
+
+LOAD_TIMEOUT_S = 600.0
+RESTART_WAIT_S = 15.0
+"""How long a request waits for an engine that is being restarted."""
+LIVED_S = 30.0
+"""An engine that lived for so long did not die of its start."""
+MAX_PAUSE_S = 15.0
+STOP_S = 2.0
+STDERR_TAIL_BYTES = 4096
+MAX_SOCKET_PATH_BYTES = 100
+"""The kernel's bound is 108: https://man7.org/linux/man-pages/man7/unix.7.html"""
+
+_log = logging.getLogger(__name__)
+
+
+class Engine:
+    """A child that has its model loaded: where it is reached, and when it last did anything."""
+
+    def __init__(
+        self,
+        process: Process,
+        settings: ChildSettings,
+        ready: ChildReady,
+        now_s: Callable[[], float],
+    ) -> None:
+        self.socket_path = settings.socket_path
+        self.key = settings.key
+        self.pid = process.pid
+        self.vocabulary = ready.vocabulary
+        self.context_tokens = ready.context_tokens
+        self.knows_tools = ready.knows_tools
+        self.build = ready.build
+        self._now_s = now_s
+        self._waiting = 0
+        self._progress_s = 0.0
+        self.is_awaited = asyncio.Event()
+        """Set while anybody waits for the engine."""
+
+    def progressed(self) -> None:
+        self._progress_s = self._now_s()
+
+    @contextmanager
+    def awaited(self) -> Iterator[None]:
+        """Around each wait for the engine. A wait for a slow client is none, and must be outside."""
+        if not self._waiting:
+            self._progress_s = self._now_s()
+            self.is_awaited.set()
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self.is_awaited.clear()
+
+    @property
+    def silent_s(self) -> float:
+        """For how long it has been awaited in vain."""
+        return self._now_s() - self._progress_s if self._waiting else 0.0
+
+
+class EngineSupervisor:
+    """Built by `app`; `start()` returns at once and the model loads beside everything else.
+
+    `runtime_dir` receives a private folder for the socket.
+    """
+
+    def __init__(
+        self,
+        model: LocalModel,
+        model_path: Path,
+        runtime_dir: Path,
+        *,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.model = model
+        self.model_path = model_path
+        self.slots = Slots(model.slots, model.max_queue, now_s)
+        self.restarts = 0
+        self.system_fingerprint: str | None = None
+        """Known from the first load on."""
+        self.failure: str | None = None
+        """Why there is no engine, in words for the operator, while it fails to start."""
+        self.last_load_s: float | None = None
+        self._runtime_dir = runtime_dir
+        self._now_s = now_s
+        self._engine: Engine | None = None
+        self._changed = asyncio.Event()
+        self._closing = False
+        self._folder: Path | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._digest: asyncio.Future[str] | None = None
+
+    async def start(self) -> None:
+        """Begin to load, in the background."""
+        assert self._task is None, "an engine is started once"
+        self._folder = _private_folder(self._runtime_dir)
+        self._digest = asyncio.ensure_future(asyncio.to_thread(file_sha256, self.model_path))
+        self._task = asyncio.create_task(self._keep_running(), name=f"engine {self.model.id}")
+
+    @property
+    def engine(self) -> Engine | None:
+        """The running engine, if there is one at this moment."""
+        return self._engine
+
+    async def running(self) -> Engine:
+        """The engine, waited for while it loads; `EngineFailed` when that takes too long or fails."""
+        if self._engine is not None:
+            return self._engine
+        # A first load may take as long as it needs; a restart is quick, or something is wrong.
+        wait_s = RESTART_WAIT_S if self.restarts else LOAD_TIMEOUT_S
+        try:
+            async with asyncio.timeout(wait_s):
+                while self._engine is None:
+                    if self._closing:
+                        raise Draining
+                    if self.failure is not None:
+                        raise EngineFailed(
+                            "The model cannot be started; the server's log says why.",
+                            detail=self.failure,
+                        )
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise EngineFailed(retry_after_s=5.0) from None
+        return self._engine
+
+    def admit(self, count: int) -> list[Ticket]:
+        """Tickets for `count` answers; `Overloaded` when the queue is full."""
+        if self._closing:
+            raise Draining
+        return self.slots.take(count)
+
+    async def aclose(self) -> None:
+        """End the child and remove its folder. Running answers fail; drain them first."""
+        self._closing = True
+        self._changed.set()
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        if self._digest is not None:
+            self._digest.cancel()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    # --- The child's life ---
+
+    async def _keep_running(self) -> None:
+        pause_s = 0.0
+        while True:
+            born_s = self._now_s()
+            try:
+                async with self._child() as child:
+                    self.failure = None
+                    await self._until_gone(*child)
+            except _LoadFailed as error:
+                self.failure = str(error)
+                _log.error("engine %s cannot be started: %s", self.model.id, error)
+            self._publish(None)
+            if self._now_s() - born_s > LIVED_S:
+                pause_s = 0.0
+            await asyncio.sleep(pause_s)
+            pause_s = min(MAX_PAUSE_S, pause_s * 2 or 0.25)
+            self.restarts += 1
+
+    @asynccontextmanager
+    async def _child(self) -> AsyncIterator[tuple[Process, Engine, bytearray]]:
+        """A child with its model loaded, published; killed at the end."""
+        settings = self._settings()
+        started_s = self._now_s()
+        process = await asyncio.create_subprocess_exec(
+            # -P: the working directory is no place to import from.
+            *(sys.executable, "-P", "-m", "dragoman.engine.child"),
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            # Ctrl-C is for the server, which ends the child in its own time.
+            start_new_session=True,
+        )
+        tail = bytearray()
+        drain = asyncio.create_task(_keep_tail(process, tail))
+        try:
+            ready = await self._load(process, settings, tail)
+            engine = Engine(process, settings, ready, self._now_s)
+            await self._identify(ready)
+            self.last_load_s = self._now_s() - started_s
+            _log.info("engine %s is ready after %.1f s", self.model.id, self.last_load_s)
+            self._publish(engine)
+            yield process, engine, tail
+        finally:
+            self._publish(None)
+            await _end(process)
+            drain.cancel()
+            _remove(settings.socket_path)
+
+    def _settings(self) -> ChildSettings:
+        assert self._folder is not None
+        return ChildSettings(
+            parent_pid=os.getpid(),
+            model_path=str(self.model_path),
+            socket_path=str(self._folder / f"{secrets.token_hex(4)}.sock"),
+            key=secrets.token_urlsafe(32),
+            slots=self.model.slots,
+            context_tokens=self.model.context_tokens,
+            threads=self._threads(),
+            gpu_layers=self.model.gpu_layers,
+            prompt_cache_mib=self.model.prompt_cache_mib,
+            memory_limit_mib=self.model.memory_limit_mib,
+            chat_template=self.model.chat_template,
+        )
+
+    def _threads(self) -> int:
+        return self.model.threads or len(os.sched_getaffinity(0))
+
+    async def _load(self, process: Process, settings: ChildSettings, tail: bytearray) -> ChildReady:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(msgspec.json.encode(settings) + b"\n")
+        try:
+            async with asyncio.timeout(LOAD_TIMEOUT_S):
+                line = await process.stdout.readline()
+                if not line:
+                    await process.wait()
+        except TimeoutError:
+            raise _LoadFailed(f"the model did not load within {LOAD_TIMEOUT_S:.0f} s") from None
+        if not line:
+            raise _LoadFailed(
+                f"the engine ended with code {process.returncode} while it loaded "
+                f"{self.model_path}: {_last_line(tail)}"
+            )
+        return msgspec.json.decode(line, type=ChildReady)
+
+    async def _identify(self, ready: ChildReady) -> None:
+        if self.system_fingerprint is not None:
+            return
+        assert self._digest is not None
+        try:
+            digest = await self._digest
+        except OSError as error:
+            raise _LoadFailed(f"{self.model_path} cannot be read: {error.strerror}") from error
+        facts = (
+            ready.build,
+            digest,
+            self._threads(),
+            self.model.slots,
+            self.model.context_tokens,
+            self.model.gpu_layers,
+            self.model.chat_template,
+        )
+        self.system_fingerprint = "fp_" + hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
+
+    def _publish(self, engine: Engine | None) -> None:
+        self._engine = engine
+        self._changed.set()
+
+    async def _until_gone(self, process: Process, engine: Engine, tail: bytearray) -> None:
+        """Return when the child has died, by itself or because it stopped making progress."""
+        watch = asyncio.create_task(self._kill_when_stalled(process, engine))
+        try:
+            await process.wait()
+        finally:
+            watch.cancel()
+        _log.error(
+            "engine %s ended with code %s and is restarted: %s",
+            *(self.model.id, process.returncode, _last_line(tail)),
+        )
+
+    async def _kill_when_stalled(self, process: Process, engine: Engine) -> None:
+        while True:
+            await engine.is_awaited.wait()
+            left_s = self.model.stall_s - engine.silent_s
+            if left_s <= 0:
+                _log.error("engine %s made no progress for %.1f s", self.model.id, engine.silent_s)
+                process.kill()
+                return
+            await asyncio.sleep(left_s + 0.01)
+
+
+class _LoadFailed(Exception):
+    pass
+
+
+def _private_folder(runtime_dir: Path) -> Path:
+    """A new folder that only we may enter, with a path short enough for a socket's name."""
+    with suppress(OSError):
+        runtime_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if len(os.fsencode(runtime_dir)) + 40 < MAX_SOCKET_PATH_BYTES:
+            return Path(tempfile.mkdtemp(prefix="engine-", dir=runtime_dir))
+    return Path(tempfile.mkdtemp(prefix="dragoman-"))
+
+
+async def _keep_tail(process: Process, tail: bytearray) -> None:
+    """Read what the child prints, so that it never blocks, and keep its end."""
+    assert process.stderr is not None
+    while data := await process.stderr.read(STDERR_TAIL_BYTES):
+        tail += data
+        del tail[:-STDERR_TAIL_BYTES]
+
+
+def _last_line(tail: bytearray) -> str:
+    lines = tail.decode(errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines else "it printed nothing"
+
+
+async def _end(process: Process) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await process.wait()
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+def _remove(path: str) -> None:
+    with suppress(OSError):
+        os.unlink(path)
