@@ -173,6 +173,8 @@ class Thinking(msgspec.Struct, frozen=True, kw_only=True):
     effort: str | None = None
     budget_tokens: int | None = None
     display: str | None = None
+    is_implied: bool = False
+    """Only an `effort` for the whole answer was given: whether to think is left to the model."""
 
 
 class ToolSwitch(msgspec.Struct, frozen=True):
