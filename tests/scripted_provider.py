@@ -457,14 +457,14 @@ def _is_anthropic(recorded: Recorded) -> bool:
 
 def _refusal_of_key(recorded: Recorded) -> bytes:
     if _is_anthropic(recorded):
-        error = {"type": "authentication_error", "message": "invalid x-api-key"}
+        error: Json = {"type": "authentication_error", "message": "invalid x-api-key"}
         return json.dumps({"type": "error", "error": error}).encode()
     shown = _key_of(recorded)
     # OpenAI repeats the key in its answer, mostly starred out; some compatible servers repeat it all.
     message = (
         f"Incorrect API key provided: {shown}. You can find your API key at https://example.com."
     )
-    error: Json = {"message": message, "type": "invalid_request_error", "param": None}
+    error = {"message": message, "type": "invalid_request_error", "param": None}
     return json.dumps({"error": {**error, "code": "invalid_api_key"}}).encode()
 
 
