@@ -10,7 +10,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from dragoman.chat import ChatRequest, ChatResponse, Message, ResponseHead, StreamEvent, Text
-from dragoman.errors import DragomanError
+from dragoman.errors import DragomanError, InvalidRequest
 from dragoman.ports import Example, StreamEncoder, WireTypes
 from dragoman.web.openapi import (
     Answer,
@@ -28,7 +28,7 @@ class Turn(msgspec.Struct):
 
 
 class Ask(msgspec.Struct, forbid_unknown_fields=True):
-    turns: list[Turn]
+    turns: list[Turn] | None = None
     stream: bool | None = None
 
 
@@ -54,6 +54,7 @@ class EchoDialect:
     """The smallest dialect there can be."""
 
     name: Literal["openai", "studio", "dreamsolve", "anthropic"] = "openai"
+    names_request_in_own_header = True
     wire = WireTypes(
         path="/echo",
         summary="Echo",
@@ -71,6 +72,8 @@ class EchoDialect:
 
     def decode_request(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:
         ask = msgspec.json.decode(body, type=Ask)
+        if ask.turns is None:
+            raise InvalidRequest("turns is required", param="turns")
         turns = tuple(Message("user", (Text(turn.text),)) for turn in ask.turns)
         return ChatRequest(dialect="openai", target=None, messages=turns)
 
@@ -124,11 +127,18 @@ def test_types_are_prefixed_by_their_family(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     assert set(schemas) == {"openai.Ask", "openai.Turn", "openai.Reply", "openai.Fault"}
     turns = schemas["openai.Ask"]["properties"]["turns"]
-    assert turns["items"] == {"$ref": "#/components/schemas/openai.Turn"}
+    assert turns["anyOf"][0]["items"] == {"$ref": "#/components/schemas/openai.Turn"}
 
 
 def test_unknown_fields_are_allowed_at_the_top(document: dict[str, Any]) -> None:
     assert "additionalProperties" not in document["components"]["schemas"]["openai.Ask"]
+
+
+def test_fields_that_the_decoder_asks_for_are_required(document: dict[str, Any]) -> None:
+    ask = document["components"]["schemas"]["openai.Ask"]
+    assert ask["required"] == ["turns"]
+    assert "default" not in ask["properties"]["turns"]
+    assert "default" in ask["properties"]["stream"]
 
 
 def test_answers_are_made_by_the_dialects_own_encoders(document: dict[str, Any]) -> None:
@@ -145,7 +155,7 @@ def test_errors_stand_under_the_dialects_own_status(document: dict[str, Any]) ->
     teapot = responses["418"]["content"]["application/json"]
     assert teapot["examples"]["unauthenticated"]["value"] == {"error": "Invalid API key."}
     assert teapot["schema"] == {"$ref": "#/components/schemas/openai.Fault"}
-    assert "Retry-After" in responses["429"]["headers"]
+    assert {"Retry-After", "x-request-id", "request-id"} <= set(responses["429"]["headers"])
 
 
 def test_two_errors_of_one_status_share_its_answer() -> None:
@@ -176,4 +186,4 @@ def test_request_headers_and_path_parameters_are_listed() -> None:
     thing = document["paths"]["/things/{id}"]["get"]
     assert thing["parameters"][0]["in"] == "path"
     assert thing["security"] == []
-    assert echo["security"] == [{"bearer": []}]
+    assert echo["security"] == [{"bearer": []}, {"x-api-key": []}]

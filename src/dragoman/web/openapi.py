@@ -107,10 +107,12 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     path_parameters: tuple[PathParameter, ...] = ()
     request_headers: tuple[tuple[str, str], ...] = ()
     request: Any = None
+    required: tuple[str, ...] = ()
+    """Fields that must be there although the request's type leaves their check to the decoder."""
     examples: tuple[Example, ...] = ()
     answers: tuple[Answer, ...]
     is_public: bool = False
-    takes_x_api_key: bool = False
+    names_request_in_own_header: bool = False
 
 
 def describe_interface(
@@ -179,6 +181,7 @@ def completion_operation(dialect: Dialect) -> Operation:
         summary=wire.summary,
         request_headers=wire.request_headers,
         request=wire.request,
+        required=_required_fields(dialect, plain),
         examples=wire.examples,
         answers=(
             Answer(
@@ -188,8 +191,24 @@ def completion_operation(dialect: Dialect) -> Operation:
             ),
             *error_answers(dialect),
         ),
-        takes_x_api_key=dialect.name == "anthropic",
+        names_request_in_own_header=dialect.names_request_in_own_header,
     )
+
+
+def _required_fields(dialect: Dialect, example: Example | None) -> tuple[str, ...]:
+    """Those without which the example is refused, found by leaving each out."""
+    if example is None:
+        return ()
+
+    def is_refused_without(name: str) -> bool:
+        body = {field: value for field, value in example.body.items() if field != name}
+        try:
+            dialect.decode_request(msgspec.json.encode(body), {})
+        except errors.InvalidRequest as refusal:
+            return refusal.param == name
+        return False
+
+    return tuple(name for name in example.body if is_refused_without(name))
 
 
 def error_answers(dialect: Dialect) -> tuple[Answer, ...]:
@@ -322,9 +341,13 @@ def _family_schemas(
     named = {f"{family}.{name}": schema for name, schema in components.items()}
     for operation in operations:
         # Strict decoding is only the fast path: a field that nobody knows is ignored and named.
-        top = getattr(operation.request, "__name__", None)
-        if top is not None and f"{family}.{top}" in named:
-            named[f"{family}.{top}"].pop("additionalProperties", None)
+        top = named.get(f"{family}.{getattr(operation.request, '__name__', '')}")
+        if top is None:
+            continue
+        top.pop("additionalProperties", None)
+        top["required"] = list(dict.fromkeys((*operation.required, *top.get("required", ()))))
+        for name in operation.required:
+            top["properties"][name].pop("default", None)
     return _SchemaFinder(types, found), named
 
 
@@ -353,12 +376,9 @@ def _operation(operation: Operation, find_schema: _SchemaFinder) -> dict[str, An
     described["responses"] = {
         str(answer.status): _answer(answer, operation, find_schema) for answer in operation.answers
     }
-    if operation.is_public:
-        described["security"] = []
-    else:
-        described["security"] = [{"bearer": []}]
-        if operation.takes_x_api_key:
-            described["security"].append({"x-api-key": []})
+    described["security"] = (
+        [] if operation.is_public else [{name: []} for name in _SECURITY_SCHEMES]
+    )
     return described
 
 
@@ -374,7 +394,7 @@ def _parameter(place: str, name: str, text: str) -> dict[str, Any]:
 
 def _answer(answer: Answer, operation: Operation, find_schema: _SchemaFinder) -> dict[str, Any]:
     names = ["x-request-id"]
-    if operation.family in {"dreamsolve", "anthropic"}:
+    if operation.names_request_in_own_header:
         names.append("request-id")
     if answer.status != 401 and not operation.is_public:
         names += ["X-RateLimit-Limit", "X-RateLimit-Remaining"]
