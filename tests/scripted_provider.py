@@ -188,6 +188,15 @@ class ScriptedProvider:
         with self._changed:
             self._queue.extend(scripts)
 
+    def reset(self) -> None:
+        """Forget every script and request, for the next test."""
+        with self._changed:
+            self._queue.clear()
+            self._by_model.clear()
+            self.requests.clear()
+            self.accepted_keys = None
+            self.default = Script()
+
     def when_model(self, model: str, script: Script) -> None:
         with self._changed:
             self._by_model[model] = script
