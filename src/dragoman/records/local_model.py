@@ -7,9 +7,11 @@ import msgspec
 
 class LocalModel(msgspec.Struct, frozen=True, kw_only=True):
     id: str
+    """How clients name it, and what answers show. Unique."""
     path: str | None = None
-    """A GGUF file; `None`: the packaged SmolLM2-135M-Instruct."""
+    """A GGUF file. Default: the packaged SmolLM2-135M-Instruct."""
     aliases: tuple[str, ...] = ()
+    """Other names for it. Unique among all ids and aliases."""
     context_tokens: int = 2048
     """Per slot: the longest prompt and answer together."""
     slots: int = 8
@@ -17,14 +19,20 @@ class LocalModel(msgspec.Struct, frozen=True, kw_only=True):
     max_queue: int = 64
     """How many more may wait for a slot; past it a request is refused with 503."""
     threads: int | None = None
-    """`None`: one a core."""
+    """Default: one a core."""
     gpu_layers: int = 0
+    """How many of the model's layers run on a GPU; -1 is all of them."""
     chat_template: str | None = None
     """Jinja text, in place of the file's own."""
     default_system_prompt: str | None = None
+    """Put before a conversation that has no system message of its own."""
     temperature: float | None = None
+    """Used where neither the client nor its dialect says anything."""
     top_p: float | None = None
+    """Used where neither the client nor its dialect says anything."""
     stall_s: float = 30.0
     """The engine is killed and restarted when no slot produced anything for so long under load."""
     memory_limit_mib: int = 8192
+    """The most memory that the engine's process may take."""
     prompt_cache_mib: int = 256
+    """How much memory keeps the prompts that were read, so that they need not be read again."""

@@ -12,13 +12,16 @@ UpstreamWire = Literal["openai", "anthropic"]
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds. `first_byte` runs from the request's last byte to the answer's first."""
+    """How long each step of a call may take, in seconds."""
 
     connect_s: float = 10.0
+    """Until a connection is open, TLS included."""
     first_byte_s: float = 300.0
+    """From the request's last byte to the answer's first."""
     idle_s: float = 120.0
     """The longest silence within an answer."""
     total_s: float = 3600.0
+    """The whole call."""
 
 
 class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
