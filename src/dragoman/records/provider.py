@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from dragoman.records.model import Feature
 
 UpstreamWire = Literal["openai", "anthropic"]
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """How long each step of a call may take, in seconds."""
 
-    connect_s: float = 10.0
+    connect_s: Seconds = 10.0
     """Until a connection is open, TLS included."""
-    first_byte_s: float = 300.0
+    first_byte_s: Seconds = 300.0
     """From the request's last byte to the answer's first."""
-    idle_s: float = 120.0
+    idle_s: Seconds = 120.0
     """The longest silence within an answer."""
-    total_s: float = 3600.0
+    total_s: Seconds = 3600.0
     """The whole call."""
 
 
