@@ -201,15 +201,6 @@ class ScriptedProvider:
         with self._changed:
             self._by_model[model] = script
 
-    def reset(self) -> None:
-        """Forget scripts and requests, as if just started; connections stay."""
-        with self._changed:
-            self._queue.clear()
-            self._by_model.clear()
-            self.default = Script()
-            self.accepted_keys = None
-            self.requests = []
-
     def wait_until(self, is_true: Callable[[], bool], timeout_s: float = 10.0) -> None:
         """Block until `is_true()`; it is asked again whenever something happens here."""
         with self._changed:
