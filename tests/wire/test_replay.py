@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.wire.replay import WIRE, Case, canonical_form, cases, frames, vendor_check
 
 from dragoman.chat import ChatRequest
 from dragoman.errors import DragomanError
-from tests.wire.replay import WIRE, Case, canonical_form, cases, frames, vendor_check
 
 
-@pytest.mark.parametrize("folder", cases(), ids=lambda folder: str(folder.relative_to(WIRE)))
+@pytest.mark.parametrize("folder", list(cases()), ids=lambda folder: str(folder.relative_to(WIRE)))
 def test_transcript(folder: Path) -> None:
     case = Case(folder)
     try:
