@@ -137,7 +137,7 @@ def test_curl_quotes_the_body_for_a_shell(html: str) -> None:
 
 def test_fields_show_type_bounds_and_default(html: str) -> None:
     text = " ".join("".join(outline(html).text).split())
-    assert "At least 0, at most 2." in text
+    assert "From 0 to 2." in text
     assert 'Default "a".' in text
     assert "required" in text
     assert "any JSON" in text

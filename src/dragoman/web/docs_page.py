@@ -260,10 +260,12 @@ def _type(name: str, schema: Json) -> str:
 
 def _fields(schema: Json) -> str:
     required = set(schema.get("required", ()))
-    rows = "".join(
-        _field(name, field, is_required=name in required)
-        for name, field in schema.get("properties", {}).items()
+    # What must be there comes first, and what should no longer be used last.
+    fields = sorted(
+        schema.get("properties", {}).items(),
+        key=lambda item: (item[0] not in required, item[1].get("deprecated", False)),
     )
+    rows = "".join(_field(name, field, is_required=name in required) for name, field in fields)
     return (
         "<div class='scroll'><table class='fields'><thead><tr><th>Field</th><th>Type</th>"
         f"<th>What it means</th></tr></thead><tbody>{rows}</tbody></table></div>"
@@ -271,23 +273,26 @@ def _fields(schema: Json) -> str:
 
 
 def _field(name: str, field: Json, *, is_required: bool) -> str:
-    mark = ' <span class="required">required</span>' if is_required else ""
-    notes = [*_notes(field)]
+    mark = ""
+    if is_required:
+        mark = ' <span class="required">required</span>'
+    elif field.get("deprecated"):
+        mark = ' <span class="deprecated">deprecated</span>'
     return (
         f"<tr><td><code>{escape(name)}</code>{mark}</td><td>{_type_name(field)}</td>"
-        f"<td>{' '.join(notes)}</td></tr>"
+        f"<td>{' '.join(_notes(field))}</td></tr>"
     )
 
 
 _BOUNDS = (
-    ("minimum", "at least"),
-    ("exclusiveMinimum", "more than"),
-    ("maximum", "at most"),
-    ("exclusiveMaximum", "less than"),
-    ("minItems", "items, at least"),
-    ("maxItems", "items, at most"),
-    ("minLength", "characters, at least"),
-    ("maxLength", "characters, at most"),
+    ("minimum", "At least"),
+    ("exclusiveMinimum", "More than"),
+    ("maximum", "At most"),
+    ("exclusiveMaximum", "Less than"),
+    ("minItems", "Items: at least"),
+    ("maxItems", "Items: at most"),
+    ("minLength", "Characters: at least"),
+    ("maxLength", "Characters: at most"),
 )
 
 
@@ -296,15 +301,14 @@ def _notes(field: Json) -> Iterator[str]:
     for variant in variants:
         if "description" in variant:
             yield _inline(variant["description"])
-    bounds = [
-        f"{words} {variant[bound]:g}"
-        for variant in variants
-        for bound, words in _BOUNDS
-        if bound in variant
-    ]
-    if bounds:
-        yield escape(", ".join(bounds)[:1].upper() + ", ".join(bounds)[1:] + ".")
-    if field.get("default") is not None:
+    for variant in variants:
+        if "minimum" in variant and "maximum" in variant:
+            yield f"From {variant['minimum']:g} to {variant['maximum']:g}."
+            continue
+        for bound, words in _BOUNDS:
+            if bound in variant:
+                yield f"{words} {variant[bound]:g}."
+    if "default" in field:
         yield f"Default <code>{escape(_compact(field['default']))}</code>."
 
 

@@ -17,6 +17,7 @@ import msgspec
 
 from dragoman import chat, errors
 from dragoman.ports import Dialect, Example
+from dragoman.web.json_schema import SchemaBook
 
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 REQUEST_ID = "req_00000000000000000000000000"
@@ -124,12 +125,11 @@ def describe_interface(
     families = list(dict.fromkeys(operation.family for operation in operations))
     for family in families:
         members = [operation for operation in operations if operation.family == family]
-        find_schema, components = _family_schemas(family, members)
-        schemas |= components
+        book = SchemaBook(f"{family}.")
         for operation in members:
-            paths.setdefault(operation.path, {})[operation.method] = _operation(
-                operation, find_schema
-            )
+            paths.setdefault(operation.path, {})[operation.method] = _operation(operation, book)
+            _tolerate_unknown_fields(operation, book)
+        schemas |= book.components
     document = {
         "openapi": "3.1.1",
         "info": {
@@ -309,49 +309,17 @@ def _decoded(body: bytes) -> Any:
 # --- From operations to OpenAPI -----------------------------------------------------------------
 
 
-class _SchemaFinder:
-    """The schema of each type of one family, by the type's identity: unions cannot be hashed."""
-
-    def __init__(self, types: Sequence[Any], found: Sequence[dict[str, Any]]) -> None:
-        self._types = types
-        self._found = found
-
-    def __call__(self, wanted: Any) -> dict[str, Any]:
-        for known, schema in zip(self._types, self._found, strict=True):
-            if known is wanted:
-                return schema
-        raise LookupError(f"{wanted!r} has no schema")
-
-
-def _family_schemas(
-    family: str, operations: Sequence[Operation]
-) -> tuple[_SchemaFinder, dict[str, Any]]:
-    types = [
-        type_
-        for operation in operations
-        for type_ in (
-            operation.request,
-            *(content.type for answer in operation.answers for content in answer.contents),
-        )
-        if type_ is not None
-    ]
-    found, components = msgspec.json.schema_components(
-        types, ref_template=f"#/components/schemas/{family}.{{name}}"
-    )
-    named = {f"{family}.{name}": schema for name, schema in components.items()}
-    for operation in operations:
-        # Strict decoding is only the fast path: a field that nobody knows is ignored and named.
-        top = named.get(f"{family}.{getattr(operation.request, '__name__', '')}")
-        if top is None:
-            continue
-        top.pop("additionalProperties", None)
+def _tolerate_unknown_fields(operation: Operation, book: SchemaBook) -> None:
+    """Strict decoding is only the fast path: a field that nobody knows is ignored and named."""
+    if operation.request is None:
+        return
+    top = book.components[book.name_of(operation.request)]
+    top.pop("additionalProperties", None)
+    if operation.required:
         top["required"] = list(dict.fromkeys((*operation.required, *top.get("required", ()))))
-        for name in operation.required:
-            top["properties"][name].pop("default", None)
-    return _SchemaFinder(types, found), named
 
 
-def _operation(operation: Operation, find_schema: _SchemaFinder) -> dict[str, Any]:
+def _operation(operation: Operation, book: SchemaBook) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.id,
         "tags": [operation.family],
@@ -366,7 +334,7 @@ def _operation(operation: Operation, find_schema: _SchemaFinder) -> dict[str, An
     if parameters:
         described["parameters"] = parameters
     if operation.request is not None:
-        media: dict[str, Any] = {"schema": find_schema(operation.request)}
+        media: dict[str, Any] = {"schema": book.schema(operation.request)}
         if operation.examples:
             media["examples"] = {
                 example.name: {"summary": example.summary, "value": example.body}
@@ -374,7 +342,7 @@ def _operation(operation: Operation, find_schema: _SchemaFinder) -> dict[str, An
             }
         described["requestBody"] = {"required": True, "content": {"application/json": media}}
     described["responses"] = {
-        str(answer.status): _answer(answer, operation, find_schema) for answer in operation.answers
+        str(answer.status): _answer(answer, operation, book) for answer in operation.answers
     }
     described["security"] = (
         [] if operation.is_public else [{name: []} for name in _SECURITY_SCHEMES]
@@ -392,7 +360,7 @@ def _parameter(place: str, name: str, text: str) -> dict[str, Any]:
     }
 
 
-def _answer(answer: Answer, operation: Operation, find_schema: _SchemaFinder) -> dict[str, Any]:
+def _answer(answer: Answer, operation: Operation, book: SchemaBook) -> dict[str, Any]:
     names = ["x-request-id"]
     if operation.names_request_in_own_header:
         names.append("request-id")
@@ -407,13 +375,13 @@ def _answer(answer: Answer, operation: Operation, find_schema: _SchemaFinder) ->
     }
     if answer.contents:
         described["content"] = {
-            content.media_type: _content(content, find_schema) for content in answer.contents
+            content.media_type: _content(content, book) for content in answer.contents
         }
     return described
 
 
-def _content(content: Content, find_schema: _SchemaFinder) -> dict[str, Any]:
-    schema = {} if content.type is None else find_schema(content.type)
+def _content(content: Content, book: SchemaBook) -> dict[str, Any]:
+    schema = {} if content.type is None else book.schema(content.type)
     if content.is_stream:
         # OpenAPI 3.1 has no word for a sequence of frames: the text is a string, whose pieces
         # hold JSON of this schema.
