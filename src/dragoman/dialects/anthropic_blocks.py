@@ -322,14 +322,14 @@ class TurnDecoder:
     def add(self, i: int, role: str, content: str | Iterable[ContentBlock] | None) -> None:
         """Take `messages[i]`; raises `InvalidRequest` naming the field at fault."""
         if role == "user":
-            if content is None:
+            if isinstance(content, str):
+                self.messages.append(Message("user", (Text(content),)))
+            elif content is not None:
+                self._add_user_blocks(i, content)
+            else:
                 raise InvalidRequest(
                     f"messages[{i}].content is required", param=f"messages[{i}].content"
                 )
-            if isinstance(content, str):
-                self.messages.append(Message("user", (Text(content),)))
-            else:
-                self._add_user_blocks(i, content)
         elif role == "assistant":
             if not (self.messages and self.messages[-1].role == "assistant"):
                 self._call_ids = set()

@@ -7,9 +7,17 @@ from dragoman.dialects.anthropic.serving import (
     decode_count_request,
     encode_count,
 )
+from dragoman.dialects.anthropic.upstream import (
+    ANTHROPIC_UPSTREAM,
+    UPSTREAM_LACKS,
+    UPSTREAM_MAX_STOPS,
+)
 
 __all__ = [
     "ANTHROPIC",
+    "ANTHROPIC_UPSTREAM",
+    "UPSTREAM_LACKS",
+    "UPSTREAM_MAX_STOPS",
     "CountTokensRequest",
     "TokenCount",
     "decode_count_request",

@@ -16,13 +16,14 @@ Source: https://platform.claude.com/docs/en/api/messages
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, assert_never
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal, assert_never
 
 import msgspec
 from msgspec import Meta
 
 from dragoman.chat import (
+    AUTO_TOOL_CHOICE,
     NO_CONTEXT,
     NO_SAMPLING,
     TEXT_FORMAT,
@@ -35,6 +36,7 @@ from dragoman.chat import (
     ResponseHead,
     Sampling,
     Thinking,
+    Tool,
     ToolChoice,
 )
 from dragoman.dialects import anthropic_frames as frames
@@ -92,6 +94,9 @@ class ThinkingDisabled(msgspec.Struct, tag="disabled", tag_field="type"):
     pass
 
 
+ThinkingParam = ThinkingEnabled | ThinkingAdaptive | ThinkingDisabled
+
+
 class JsonSchemaFormat(msgspec.Struct, tag="json_schema", tag_field="type", kw_only=True):
     schema: Annotated[msgspec.Raw, Meta(description="The JSON Schema of the answer.")]
 
@@ -111,7 +116,7 @@ class _Prompt(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     ] = None
     tools: list[ToolParam] | None = None
     tool_choice: ToolChoiceParam | None = None
-    thinking: ThinkingEnabled | ThinkingAdaptive | ThinkingDisabled | None = None
+    thinking: ThinkingParam | None = None
     output_config: OutputConfig | None = None
     cache_control: Annotated[
         CacheControl | None, Meta(description="Marks the last block that can be cached.")
@@ -188,7 +193,7 @@ class Anthropic:
             thinking=prompt.thinking,
             stream=bool(wire.stream),
             context=_context(wire.metadata),
-            extensions=prompt.named(unknown),
+            extensions=prompt.named(unknown) if prompt.ignored else unknown,
         )
 
     def bind_target(self, request: ChatRequest, kind: Literal["model", "project"]) -> ChatRequest:
@@ -229,7 +234,7 @@ def decode_count_request(body: bytes, headers: Mapping[str, str]) -> ChatRequest
         parallel_tool_calls=prompt.parallel,
         response_format=prompt.response_format,
         thinking=prompt.thinking,
-        extensions=prompt.named(unknown),
+        extensions=prompt.named(unknown) if prompt.ignored else unknown,
     )
 
 
@@ -240,21 +245,19 @@ def encode_count(input_tokens: int) -> bytes:
 # --- From the wire ------------------------------------------------------------------------------
 
 
-class _DecodedPrompt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class _DecodedPrompt(msgspec.Struct, frozen=True):
     messages: tuple[Message, ...]
-    tools: tuple[Any, ...]
+    tools: tuple[Tool, ...]
     tool_choice: ToolChoice
     parallel: bool | None
     response_format: ResponseFormat
     thinking: Thinking | None
-    ignored: tuple[str, ...]
+    ignored: Iterable[str]
 
     def named(
         self, unknown: tuple[tuple[str, msgspec.Raw], ...]
     ) -> tuple[tuple[str, msgspec.Raw], ...]:
         """The unknown fields, and the paths of inner ones that are ignored like them."""
-        if not self.ignored:
-            return unknown
         return unknown + tuple([(name, _HINT) for name in self.ignored])
 
 
@@ -267,32 +270,39 @@ def _decode_prompt(wire: _Prompt, body: bytes) -> _DecodedPrompt:
     for i, message in enumerate(wire.messages):
         turns.add(i, message.role, message.content)
     messages = turns.messages
-    if all(message.role == "system" for message in messages):
+    if messages[-1].role == "system" and all(message.role == "system" for message in messages):
         raise InvalidRequest(
             "messages must hold at least one message that is not a system message",
             param="messages",
         )
     if wire.cache_control is not None:
         cache_last_part(messages, wire.cache_control.ttl or "5m")
-    tools = decode_tools(wire.tools) if wire.tools else ()
-    tool_choice, parallel = decode_tool_choice(wire.tool_choice, tools)
+    tools: tuple[Tool, ...] = ()
+    tool_choice, parallel = AUTO_TOOL_CHOICE, None
+    if wire.tools:
+        tools = decode_tools(wire.tools)
+    if wire.tool_choice is not None:
+        tool_choice, parallel = decode_tool_choice(wire.tool_choice, tools)
     response_format, effort = TEXT_FORMAT, None
     if wire.output_config is not None:
         response_format, effort = _output_config(wire.output_config)
-    ignored: dict[str, None] = {}
-    if turns.has_citations:
-        ignored["messages[].content[].citations"] = None
-    for tool in wire.tools or ():
-        ignored.update((f"tools[].{name}", None) for name in tool.hints())
+    thinking = None
+    if wire.thinking is not None or effort is not None:
+        thinking = _thinking(wire.thinking, effort)
+    ignored: Iterable[str] = ()
+    if wire.tools or turns.has_citations:
+        ignored = _ignored_hints(wire.tools or (), turns.has_citations)
     return _DecodedPrompt(
-        messages=tuple(messages),
-        tools=tools,
-        tool_choice=tool_choice,
-        parallel=parallel,
-        response_format=response_format,
-        thinking=_thinking(wire, effort),
-        ignored=tuple(ignored),
+        tuple(messages), tools, tool_choice, parallel, response_format, thinking, ignored
     )
+
+
+def _ignored_hints(tools: Iterable[ToolParam], has_citations: bool) -> Iterable[str]:
+    """Paths of the fields that were given within others and are not carried, each once."""
+    names = dict.fromkeys(f"tools[].{name}" for tool in tools for name in tool.hints())
+    if has_citations:
+        names["messages[].content[].citations"] = None
+    return names
 
 
 def _require_rules(wire: MessagesRequest) -> None:
@@ -301,14 +311,9 @@ def _require_rules(wire: MessagesRequest) -> None:
             "max_tokens must be at least 1; filling a prompt cache with 0 is not supported here",
             param="max_tokens",
         )
-    require_range("temperature", wire.temperature, 0, 1)
-    require_range("top_p", wire.top_p, 0, 1)
-    require_range("top_k", wire.top_k, 0)
-    for i, stop in enumerate(wire.stop_sequences or ()):
-        if not stop:
-            raise InvalidRequest(
-                f"stop_sequences[{i}] must not be empty", param=f"stop_sequences[{i}]"
-            )
+    if wire.stop_sequences and "" in wire.stop_sequences:
+        path = f"stop_sequences[{wire.stop_sequences.index('')}]"
+        raise InvalidRequest(f"{path} must not be empty", param=path)
     if isinstance(wire.thinking, ThinkingEnabled):
         budget = wire.thinking.budget_tokens
         if not MIN_THINKING_TOKENS <= budget < wire.max_tokens:
@@ -322,6 +327,9 @@ def _require_rules(wire: MessagesRequest) -> None:
 def _sampling(wire: MessagesRequest) -> Sampling:
     if wire.temperature is None and wire.top_p is None and wire.top_k is None:
         return NO_SAMPLING
+    require_range("temperature", wire.temperature, 0, 1)
+    require_range("top_p", wire.top_p, 0, 1)
+    require_range("top_k", wire.top_k, 0)
     return Sampling(temperature=wire.temperature, top_p=wire.top_p, top_k=wire.top_k)
 
 
@@ -347,10 +355,10 @@ def _output_config(config: OutputConfig) -> tuple[ResponseFormat, str | None]:
     )
 
 
-def _thinking(wire: _Prompt, effort: str | None) -> Thinking | None:
-    match wire.thinking:
+def _thinking(config: ThinkingParam | None, effort: str | None) -> Thinking:
+    match config:
         case None:
-            return None if effort is None else Thinking(effort=effort, is_implied=True)
+            return Thinking(effort=effort, is_implied=True)
         case ThinkingEnabled(budget_tokens=budget, display=display):
             return Thinking(budget_tokens=budget, effort=effort, display=display)
         case ThinkingAdaptive(display=display):
@@ -358,7 +366,7 @@ def _thinking(wire: _Prompt, effort: str | None) -> Thinking | None:
         case ThinkingDisabled():
             return Thinking(enabled=False, effort=effort)
         case _:
-            assert_never(wire.thinking)
+            assert_never(config)
 
 
 _EXAMPLES = (
