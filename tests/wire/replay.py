@@ -89,6 +89,11 @@ class Case:
         body = self.read(name)
         return None if body is None else json.loads(body)
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether a provider is asked at all."""
+        return any(self.folder.glob("provider_response.*"))
+
     # --- The steps ---
 
     def request(self) -> ChatRequest:

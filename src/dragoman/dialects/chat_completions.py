@@ -474,15 +474,15 @@ def present(raw: Raw) -> Raw | None:
 
 
 def decode_tool_choice(
-    choice: str | ToolChoiceIn | None, tools: Sequence[Tool], *, others: bool = False
+    choice: str | ToolChoiceIn | None, tools: Sequence[Tool], *, has_others: bool = False
 ) -> ToolChoice:
-    """`others`: there are tools besides `tools`, of the server's own."""
+    """`has_others`: there are tools besides `tools`, of the server's own."""
     if choice is None or choice == "auto":
         return AUTO_TOOL_CHOICE
     if choice == "none":
         return ToolChoice("none")
     if choice == "required":
-        if not tools and not others:
+        if not tools and not has_others:
             raise InvalidRequest("tool_choice 'required' needs tools", param="tool_choice")
         return ToolChoice("required")
     if isinstance(choice, str):

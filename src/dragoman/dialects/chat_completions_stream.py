@@ -236,10 +236,11 @@ class ChunkEncoder:
         choice.is_finished = True
         self._show_role(choice, index, frames)
         reason = finish_reason(event.reason)
-        usage = event.usage and encode_usage(event.usage, self.head.cost_nano_usd)
-        if usage is None or self.stream_usage == "none":
+        if event.usage is None or self.stream_usage == "none":
             frames.append(self.encode_chunk(index, Delta(), reason))
-        elif self.stream_usage == "final_chunk":
+            return
+        usage = encode_usage(event.usage, self.head.cost_nano_usd)
+        if self.stream_usage == "final_chunk":
             frames.append(self.encode_chunk(index, Delta(), reason, UNSET, usage))
         else:
             frames.append(self.encode_chunk(index, Delta(), reason))

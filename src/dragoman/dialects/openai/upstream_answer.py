@@ -183,9 +183,9 @@ def _choice(piece: ChoicePiece) -> Choice:
         parts.append(Text(text))
     if message.refusal:
         parts.append(Refusal(message.refusal))
-    calls = message.tool_calls or ()
+    calls = message.tool_calls or []
     if message.function_call is not None and not calls:
-        calls = (CallPiece(function=message.function_call),)
+        calls = [CallPiece(function=message.function_call)]
     if calls:
         parts += _calls(calls)
     logprobs = piece.logprobs
