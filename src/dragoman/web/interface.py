@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from dragoman.ports import Dialect
+from dragoman.dialects.anthropic import CountTokensRequest, TokenCount
+from dragoman.ports import Dialect, Example
 from dragoman.web.docs_page import CONTENT_SECURITY_POLICY, render_page
 from dragoman.web.neighbours import Health, ModelEntry, ModelList
 from dragoman.web.openapi import (
@@ -51,19 +52,16 @@ def _beside(dialect: Dialect) -> list[Operation]:
         case "openai":
             return [
                 _model_list("/v1/models", dialect),
-                Operation(
-                    method="get",
-                    path="/v1/models/{model}",
-                    id="openai_model",
-                    family="openai",
-                    summary="One model",
-                    path_parameters=(PathParameter("model", "Its id, or an alias of it."),),
-                    answers=(_success("The model.", ModelEntry), *_errors(dialect, 401, 404)),
-                ),
+                _model("/v1/models/{model}", dialect),
             ]
         case "studio":
-            return [_model_list("/api/v1/models", dialect)]
-        case "anthropic" | "dreamsolve":
+            return [
+                _model_list("/api/v1/models", dialect),
+                _model("/api/v1/models/{model}", dialect),
+            ]
+        case "anthropic":
+            return [_count_tokens(dialect)]
+        case "dreamsolve":
             return []
 
 
@@ -83,6 +81,44 @@ def _model_list(path: str, dialect: Dialect) -> Operation:
         family=dialect.name,
         summary="The models that can be asked for",
         answers=(_success("All of them.", ModelList), *_errors(dialect, 401)),
+        names_request_in_own_header=dialect.names_request_in_own_header,
+    )
+
+
+def _model(path: str, dialect: Dialect) -> Operation:
+    return Operation(
+        method="get",
+        path=path,
+        id=f"{dialect.name}_model",
+        family=dialect.name,
+        summary="One model",
+        path_parameters=(PathParameter("model", "Its id, or an alias of it; may hold slashes."),),
+        answers=(_success("The model.", ModelEntry), *_errors(dialect, 401, 404)),
+        names_request_in_own_header=dialect.names_request_in_own_header,
+    )
+
+
+def _count_tokens(dialect: Dialect) -> Operation:
+    known = {field.encode_name for field in msgspec.structs.fields(CountTokensRequest)}
+    asked = dialect.wire.examples[0]
+    example = Example(
+        name=asked.name,
+        summary=asked.summary,
+        body={name: value for name, value in asked.body.items() if name in known},
+    )
+    return Operation(
+        method="post",
+        path="/v1/messages/count_tokens",
+        id="anthropic_count_tokens",
+        family=dialect.name,
+        summary="Count the tokens of a prompt; nothing is generated",
+        request=CountTokensRequest,
+        examples=(example,),
+        answers=(
+            _success("How many there are.", TokenCount),
+            *_errors(dialect, 400, 401, 404, 413, 500, 503),
+        ),
+        names_request_in_own_header=dialect.names_request_in_own_header,
     )
 
 
