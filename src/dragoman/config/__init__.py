@@ -5,6 +5,7 @@ looks at `os.environ`, for settings as well as for the secrets that they refer t
 """
 
 from dragoman.config.load import ENVIRONMENT_PREFIX, load_config
+from dragoman.config.models import without_packaged_model
 from dragoman.config.secrets import SecretUnavailable, read_bootstrap_key, resolve_secret
 from dragoman.config.settings import (
     DEFAULT_MODEL_ID,
@@ -23,4 +24,5 @@ __all__ = [
     "load_config",
     "read_bootstrap_key",
     "resolve_secret",
+    "without_packaged_model",
 ]

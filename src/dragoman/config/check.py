@@ -126,9 +126,9 @@ def _describe(info: msgspec.inspect.Type) -> str:
         case msgspec.inspect.BoolType():
             return "true or false"
         case msgspec.inspect.IntType():
-            return "a whole number" + _describe_bounds(info.ge, info.le)
+            return "a whole number" + _describe_bounds(info)
         case msgspec.inspect.FloatType():
-            return "a number" + _describe_bounds(info.ge, info.le)
+            return "a number" + _describe_bounds(info)
         case msgspec.inspect.StrType():
             return (
                 "text" if info.max_length is None else f"text of up to {info.max_length} characters"
@@ -147,9 +147,11 @@ def _describe(info: msgspec.inspect.Type) -> str:
             raise AssertionError(f"no words for {info!r}")
 
 
-def _describe_bounds(lowest: float | None, highest: float | None) -> str:
-    if lowest is not None and highest is not None:
-        return f" from {lowest:g} to {highest:.12g}"
-    if lowest is not None:
-        return f", {lowest:g} or more"
+def _describe_bounds(info: msgspec.inspect.IntType | msgspec.inspect.FloatType) -> str:
+    if info.gt is not None:
+        return f" over {info.gt:g}" + ("" if info.le is None else f", up to {info.le:.12g}")
+    if info.ge is not None:
+        return (
+            f", {info.ge:g} or more" if info.le is None else f" from {info.ge:g} to {info.le:.12g}"
+        )
     return ""

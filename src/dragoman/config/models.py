@@ -14,6 +14,7 @@ from dragoman.config.secrets import is_reference
 from dragoman.config.settings import (
     DEFAULT_MODEL_ALIAS,
     DEFAULT_MODEL_ID,
+    Config,
     ConfigError,
     ConfiguredProvider,
     ModelSection,
@@ -24,20 +25,11 @@ from dragoman.records.local_model import LocalModel
 from dragoman.records.model import Model
 from dragoman.records.provider import ProviderRow, Timeouts
 
+LOCAL_PROVIDER = "local"
+"""The embedded engine's name among the providers."""
+
 REFERENCE_REMEDY = 'write "env:NAME" or "file:PATH" instead, and keep the secret there'
 
-_LOCAL_BOUNDS: tuple[tuple[str, float, float], ...] = (
-    ("context_tokens", 128, 1 << 24),
-    ("slots", 1, 256),
-    ("max_queue", 0, 100_000),
-    ("threads", 1, 1024),
-    ("gpu_layers", -1, 100_000),
-    ("temperature", 0, 2),
-    ("top_p", 0, 1),
-    ("stall_s", 1, 86400),
-    ("memory_limit_mib", 256, 1 << 24),
-    ("prompt_cache_mib", 0, 1 << 24),
-)
 _MAX_URL_CHARS = 2000
 
 
@@ -51,18 +43,15 @@ def place_local_models(settings: Settings, base: Path) -> tuple[LocalModel, ...]
     if not settings.local_models:
         return (LocalModel(id=DEFAULT_MODEL_ID, aliases=(DEFAULT_MODEL_ALIAS,)),)
     placed = []
-    for index, model in enumerate(settings.local_models):
-        for name, lowest, highest in _LOCAL_BOUNDS:
-            value = getattr(model, name)
-            if value is not None and not lowest <= value <= highest:
-                raise ConfigError(
-                    f"local_models[{index}].{name} is {value}; "
-                    f"use a number from {lowest:g} to {highest:.12g}"
-                )
+    for model in settings.local_models:
         if model.path is not None:
             path = Path(model.path).expanduser()
             model = msgspec.structs.replace(  # noqa: PLW2901 - the same model, placed
                 model, path=str(path if path.is_absolute() else base / path)
+            )
+        elif not model.aliases:
+            model = msgspec.structs.replace(  # noqa: PLW2901 - the same model, named as usual
+                model, aliases=(DEFAULT_MODEL_ALIAS,)
             )
         placed.append(model)
     return tuple(placed)
@@ -80,6 +69,8 @@ def resolve_providers(
         path = f"providers[{index}]"
         _refuse_plain_secrets(section, path)
         row = _resolve_row(section, table, path, base)
+        if row.name == LOCAL_PROVIDER:
+            raise ConfigError(f"{path}.name is {row.name!r}, the embedded engine's; use another")
         if any(row.name == other.row.name for other in providers):
             raise ConfigError(f"{path}.name is {row.name!r} a second time; give it another name")
         models = tuple(_resolve_model(model, row) for model in section.models)
@@ -112,7 +103,6 @@ def _resolve_row(
     if "timeouts" in changes:
         timeouts = known.timeouts if known is not None else Timeouts()
         changes["timeouts"] = msgspec.structs.replace(timeouts, **table["timeouts"])
-        _check_timeouts(changes["timeouts"], path)
     if known is not None:
         row = msgspec.structs.replace(known, **changes)
     else:
@@ -181,15 +171,6 @@ def _check_base_url(url: str, path: str) -> None:
         )
 
 
-def _check_timeouts(timeouts: Timeouts, path: str) -> None:
-    for name in Timeouts.__struct_fields__:
-        value = getattr(timeouts, name)
-        if not 0 < value <= 86400:
-            raise ConfigError(
-                f"{path}.timeouts.{name} is {value}; use seconds, over 0 and up to 86400"
-            )
-
-
 # --- Names --------------------------------------------------------------------------------------
 
 
@@ -249,3 +230,32 @@ def choose_default_model(
             f"default_model is {wanted!r}, which is no model; {suggest(wanted, names)}"
         )
     return wanted
+
+
+def without_packaged_model(config: Config) -> Config | None:
+    """`config` without the model that has to be fetched first; `None` when no other is left."""
+    local_models = tuple(model for model in config.local_models if model.path is not None)
+    names = {name for model in local_models for name in (model.id, *model.aliases)}
+    for provider in config.providers:
+        names |= {name for model in provider.models for name in (model.id, *model.aliases)}
+    if not names:
+        return None
+    wanted = config.default_model if config.default_model in names else None
+    providers = tuple(_without_fallbacks(provider, names) for provider in config.providers)
+    return msgspec.structs.replace(
+        config,
+        local_models=local_models,
+        providers=providers,
+        default_model=choose_default_model(wanted, local_models, providers),
+    )
+
+
+def _without_fallbacks(provider: ConfiguredProvider, names: set[str]) -> ConfiguredProvider:
+    """`provider`, whose models fall back only to `names`."""
+    models = [
+        msgspec.structs.replace(
+            model, fallbacks=tuple(name for name in model.fallbacks if name in names)
+        )
+        for model in provider.models
+    ]
+    return msgspec.structs.replace(provider, models=tuple(models))

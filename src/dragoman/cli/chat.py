@@ -1,0 +1,266 @@
+"""`dragoman chat`: a streaming conversation in the terminal.
+
+Which key it uses: `--key`, else `$DRAGOMAN_API_KEY`, else one of its own. The last is made in the
+key store of this machine's data directory for this one conversation and revoked at its end; its
+secret is only ever in this process's memory. It needs no more rights than `dragoman keys create`
+does, and it is only sent to a server on this machine.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from dragoman.cli.terminal import ConfigOption, DataDirOption, Failure, opened_store, read_config
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from dragoman.cli.conversation import Conversation
+    from dragoman.config import Config
+
+MAX_INPUT_CHARS = 1024 * 1024
+SESSION_KEY_NAME = "dragoman chat"
+
+HELP = """\
+/help           this
+/model [NAME]   answer with another model, or say which one answers
+/models         list the server's models
+/system [TEXT]  set the system message, or remove it
+/clear          forget the conversation
+/quit           end (Ctrl-D does too); Ctrl-C stops an answer
+Anything else is sent to the model. A line that begins with // is sent with one /."""
+
+# A model's text must not move the cursor or talk to the terminal: escape and other controls go.
+_CONTROLS = {code: None for code in (*range(32), 127, *range(128, 160)) if chr(code) not in "\n\t"}
+
+
+def chat(
+    message: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MESSAGE]...",
+            help="Ask this and end; - is the text on stdin. Without it a conversation begins.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", metavar="NAME", help="An id or alias.")
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option("--system", "-s", metavar="TEXT", help="A system message.")
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DRAGOMAN_URL", metavar="URL", help="The server, where it is not the local one."
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DRAGOMAN_API_KEY",
+            metavar="SECRET",
+            help="A key of the server. The local one needs none.",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Talk with any model of a running server.
+
+    With a message, or text on stdin, it answers that and ends; otherwise it is a conversation, in
+    which /help lists what can be done.
+    """
+    import asyncio
+
+    from dragoman.cli.conversation import Conversation, ServerSaidNo
+
+    settings = read_config(config, data_dir=data_dir)
+    question = _question(message or [])
+    address = url or _local_url(settings)
+    _stop_cleanly_on_signals()
+    with _secret(settings, address, key) as secret, asyncio.Runner() as runner:
+        try:
+            conversation = Conversation(address, secret, settings.proxies)
+        except ServerSaidNo as error:
+            raise Failure(str(error), exit_code=2) from None
+        conversation.system = system
+        conversation.model = model or ("" if url else settings.default_model)
+        try:
+            if not conversation.model:
+                conversation.model = _first(runner.run(conversation.list_models()))
+            if question is not None:
+                runner.run(_answer(conversation, question))
+            else:
+                _converse(runner, conversation)
+        except ServerSaidNo as error:
+            raise Failure(str(error)) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        finally:
+            runner.run(conversation.aclose())
+
+
+def _question(words: list[str]) -> str | None:
+    if not words and sys.stdin.isatty():
+        return None
+    parts = [_read_stdin() if word == "-" else word for word in words or ["-"]]
+    question = " ".join(parts).strip()
+    if not question:
+        raise Failure('there is nothing to ask; try: dragoman chat "Hello"', exit_code=2)
+    return question
+
+
+def _read_stdin() -> str:
+    text = sys.stdin.read(MAX_INPUT_CHARS + 1)
+    if len(text) > MAX_INPUT_CHARS:
+        raise Failure(f"stdin is longer than {MAX_INPUT_CHARS} characters", exit_code=2)
+    return text
+
+
+def _local_url(settings: Config) -> str:
+    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::", "*"} else settings.host  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+
+
+def _first(models: list[str]) -> str:
+    if not models:
+        raise Failure("the server offers no model")
+    return models[0]
+
+
+# --- The key ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _secret(settings: Config, url: str, given: str | None) -> Iterator[str]:
+    if given:
+        yield given
+        return
+    from dragoman.policy.keys import mint_key
+
+    if not _is_this_machine(url, settings):
+        raise Failure(
+            "a server on another machine needs a key: give --key or set $DRAGOMAN_API_KEY",
+            exit_code=2,
+        )
+    secret, key = mint_key(f"{SESSION_KEY_NAME} (process {os.getpid()})", time.time())
+    with opened_store(settings) as store:
+        store.add_key(key)
+        try:
+            yield secret
+        finally:
+            store.revoke_key(key.id, time.time())
+
+
+def _is_this_machine(url: str, settings: Config) -> bool:
+    with suppress(ValueError):
+        return urlsplit(url).hostname in {"127.0.0.1", "::1", "localhost", settings.host}
+    return False
+
+
+def _stop_cleanly_on_signals() -> None:
+    """Let a closed terminal or SIGTERM end the program by an exception, so that its key is revoked."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+
+
+# --- Talking ------------------------------------------------------------------------------------
+
+
+async def _answer(conversation: Conversation, question: str) -> None:
+    """Show the answer to `question` as it comes. Raises `ServerSaidNo`."""
+    is_terminal = sys.stdout.isatty()
+    wrote = ""
+    try:
+        async with aclosing(conversation.ask(question)) as pieces:
+            async for piece in pieces:
+                wrote = piece.translate(_CONTROLS) if is_terminal else piece
+                sys.stdout.write(wrote)
+                sys.stdout.flush()
+    finally:
+        if wrote and not wrote.endswith("\n"):
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+    if conversation.finish_reason == "length":
+        typer.secho("(the answer reached the longest that was allowed)", dim=True, err=True)
+
+
+def _converse(runner: asyncio.Runner, conversation: Conversation) -> None:
+    from dragoman.cli.conversation import ServerSaidNo
+
+    with suppress(ImportError):
+        # Importing it gives input() its line editing and history.
+        import readline  # noqa: F401
+    typer.secho(f"{conversation.model} at {conversation.url}. /help lists commands.", dim=True)
+    while True:
+        try:
+            line = input("> ").strip()
+        except EOFError:
+            typer.echo()
+            return
+        except KeyboardInterrupt:
+            typer.secho("\n(/quit or Ctrl-D ends)", dim=True)
+            continue
+        try:
+            if line.startswith("//"):
+                runner.run(_answer(conversation, line[1:]))
+            elif line.startswith("/"):
+                if not _obey(runner, conversation, line):
+                    return
+            elif line:
+                runner.run(_answer(conversation, line[:MAX_INPUT_CHARS]))
+        except ServerSaidNo as error:
+            typer.secho(f"error: {error}", fg="red", err=True)
+        except KeyboardInterrupt:
+            typer.secho("(stopped)", dim=True)
+
+
+def _obey(runner: asyncio.Runner, conversation: Conversation, line: str) -> bool:
+    """Do what the command `line` says; whether the conversation goes on. Raises `ServerSaidNo`."""
+    name, _, rest = line.partition(" ")
+    rest = rest.strip()
+    if name in {"/quit", "/exit", "/q"}:
+        return False
+    commands: dict[str, Callable[[], None]] = {
+        "/help": lambda: typer.echo(HELP),
+        "/model": lambda: _change_model(runner, conversation, rest),
+        "/models": lambda: typer.echo("\n".join(runner.run(conversation.list_models()))),
+        "/system": lambda: _change_system(conversation, rest),
+        "/clear": lambda: _clear(conversation),
+    }
+    command = commands.get(name)
+    if command is None:
+        typer.secho(f"{name} is no command; /help lists them", fg="red", err=True)
+    else:
+        command()
+    return True
+
+
+def _change_model(runner: asyncio.Runner, conversation: Conversation, name: str) -> None:
+    if name:
+        runner.run(conversation.require_model(name))
+        conversation.model = name
+    typer.secho(f"{conversation.model} answers", dim=True)
+
+
+def _change_system(conversation: Conversation, text: str) -> None:
+    conversation.system = text or None
+    typer.secho("system message set" if text else "system message removed", dim=True)
+
+
+def _clear(conversation: Conversation) -> None:
+    conversation.turns.clear()
+    typer.secho("forgotten", dim=True)
