@@ -68,7 +68,8 @@ class BodyDecoder(Generic[T]):
             unknown = [
                 (name, raw.copy())
                 for name, raw in _raw_fields.decode(body).items()
-                if name not in self._known
+                # `null` means that the field is absent.
+                if name not in self._known and bytes(raw) != b"null"
             ]
         except msgspec.ValidationError as error:
             raise invalid_field(error) from None
