@@ -38,6 +38,9 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
     query: tuple[tuple[str, str], ...] = ()
     chat_path: str | None = None
     """Below `base_url`; `None`: the wire format's own. May hold `{model}` (Azure's deployments)."""
+    check_path: str | None = None
+    """Below `base_url`: what tells, at no cost, whether the provider is there and takes our key.
+    `None`: its list of models."""
     auth_header: Literal["authorization", "x-api-key", "api-key"] | None = None
     """How the key is sent; `None`: the wire format's own way."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
