@@ -149,6 +149,15 @@ def test_a_public_endpoint_says_so_and_sends_no_key() -> None:
     assert "Authorization" not in html
 
 
+def test_examples_fill_in_the_path() -> None:
+    model = {"name": "id", "in": "path", "description": "Which.", "example": "one"}
+    whole = document(parameters=[model])
+    whole["paths"] = {"/v1/things/{id}": whole["paths"]["/v1/things"]}
+    html = render_page(whole)
+    assert 'data-path="/v1/things/one"' in html
+    assert "curl http://here/v1/things/one " in "".join(outline(html).text)
+
+
 def test_nothing_on_the_page_is_inline_or_from_elsewhere(html: str) -> None:
     found = outline(html)
     assert "style" not in found.open

@@ -10,7 +10,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from dragoman.chat import ChatRequest, ChatResponse, Message, ResponseHead, StreamEvent, Text
-from dragoman.errors import DragomanError, InvalidRequest
+from dragoman.errors import DragomanError, InvalidRequest, MalformedBody
 from dragoman.ports import Example, StreamEncoder, WireTypes
 from dragoman.web.openapi import (
     Answer,
@@ -157,11 +157,12 @@ def test_errors_stand_under_the_dialects_own_status(document: dict[str, Any]) ->
 
 
 def test_two_errors_of_one_status_share_its_answer() -> None:
-    bad_request = next(a for a in error_answers(EchoDialect()) if a.status == 400)
-    assert [name for name, _ in bad_request.contents[0].examples] == [
-        "invalid_request",
-        "malformed_body",
-    ]
+    both = error_answers(EchoDialect(), (InvalidRequest("a"), MalformedBody("b")))
+    assert [answer.status for answer in both] == [400]
+    assert both[0].contents[0].examples == (
+        ("invalid_request", {"error": "a"}),
+        ("malformed_body", {"error": "b"}),
+    )
 
 
 def test_request_headers_and_path_parameters_are_listed() -> None:
@@ -171,7 +172,7 @@ def test_request_headers_and_path_parameters_are_listed() -> None:
         id="look_up",
         family="things",
         summary="Look a thing up",
-        path_parameters=(PathParameter("id", "Which."),),
+        path_parameters=(PathParameter("id", "Which.", "one"),),
         answers=(Answer(status=200, description="It.", contents=(Content(type=Reply),)),),
         is_public=True,
     )

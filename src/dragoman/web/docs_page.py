@@ -181,6 +181,9 @@ def _examples(path: str, method: str, operation: Json, server_url: str) -> str:
     content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
     examples = content.get("examples") or {"": {"summary": "", "value": None}}
     needs_key = bool(operation["security"])
+    for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", parameter["example"])
     parts = ["<h4>Examples</h4>" if len(examples) > 1 else "<h4>Example</h4>"]
     for index, example in enumerate(examples.values()):
         body = None if example["value"] is None else _pretty(example["value"])
@@ -189,14 +192,13 @@ def _examples(path: str, method: str, operation: Json, server_url: str) -> str:
             "{origin}", f'<span class="origin">{escape(server_url)}</span>'
         )
         data = "" if body is None else f' data-body="{escape(body)}"'
-        # A path with a parameter is nothing that could be sent as it stands.
-        send = "" if "{" in path else '<button type="button" class="send">Send</button>'
         parts.append(
             f'<details class="example"{" open" if index == 0 else ""}>'
             f"<summary>{_inline(example['summary'] or operation['summary'])}</summary>"
             f'<div class="code" data-method="{method.upper()}" data-path="{escape(path)}"{data}>'
             f'<pre tabindex="0">{shown}</pre><p class="actions">'
-            f'<button type="button" class="copy">Copy</button>{send}</p></div></details>'
+            f'<button type="button" class="copy">Copy</button>'
+            f'<button type="button" class="send">Send</button></p></div></details>'
         )
     return "".join(parts)
 

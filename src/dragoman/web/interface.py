@@ -12,11 +12,13 @@ from pathlib import Path
 
 import msgspec
 
+from dragoman import errors
 from dragoman.dialects.anthropic import CountTokensRequest, TokenCount
 from dragoman.ports import Dialect, Example
 from dragoman.web.docs_page import CONTENT_SECURITY_POLICY, render_page
 from dragoman.web.neighbours import Health, ModelEntry, ModelList
 from dragoman.web.openapi import (
+    UNKNOWN_MODEL,
     Answer,
     Content,
     Operation,
@@ -69,10 +71,6 @@ def _success(description: str, type_: type) -> Answer:
     return Answer(status=200, description=description, contents=(Content(type=type_),))
 
 
-def _errors(dialect: Dialect, *statuses: int) -> list[Answer]:
-    return [answer for answer in error_answers(dialect) if answer.status in statuses]
-
-
 def _model_list(path: str, dialect: Dialect) -> Operation:
     return Operation(
         method="get",
@@ -80,7 +78,10 @@ def _model_list(path: str, dialect: Dialect) -> Operation:
         id=f"{dialect.name}_models",
         family=dialect.name,
         summary="The models that can be asked for",
-        answers=(_success("All of them.", ModelList), *_errors(dialect, 401)),
+        answers=(
+            _success("All of them.", ModelList),
+            *error_answers(dialect, (errors.Unauthenticated(),)),
+        ),
         names_request_in_own_header=dialect.names_request_in_own_header,
     )
 
@@ -92,8 +93,13 @@ def _model(path: str, dialect: Dialect) -> Operation:
         id=f"{dialect.name}_model",
         family=dialect.name,
         summary="One model",
-        path_parameters=(PathParameter("model", "Its id, or an alias of it; may hold slashes."),),
-        answers=(_success("The model.", ModelEntry), *_errors(dialect, 401, 404)),
+        path_parameters=(
+            PathParameter("model", "Its id, or an alias of it; may hold slashes.", "local"),
+        ),
+        answers=(
+            _success("The model.", ModelEntry),
+            *error_answers(dialect, (errors.Unauthenticated(), UNKNOWN_MODEL)),
+        ),
         names_request_in_own_header=dialect.names_request_in_own_header,
     )
 
@@ -116,7 +122,16 @@ def _count_tokens(dialect: Dialect) -> Operation:
         examples=(example,),
         answers=(
             _success("How many there are.", TokenCount),
-            *_errors(dialect, 400, 401, 404, 413, 500, 503),
+            *error_answers(
+                dialect,
+                (
+                    errors.MalformedBody(),
+                    errors.Unauthenticated(),
+                    UNKNOWN_MODEL,
+                    errors.BodyTooLarge(),
+                    errors.ProviderTimeout(),
+                ),
+            ),
         ),
         names_request_in_own_header=dialect.names_request_in_own_header,
     )

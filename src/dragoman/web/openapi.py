@@ -94,6 +94,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class PathParameter(msgspec.Struct, frozen=True):
     name: str
     description: str
+    example: str
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,7 +190,7 @@ def completion_operation(dialect: Dialect) -> Operation:
                 description="The completion, or a stream of it where `stream` is true.",
                 contents=tuple(contents),
             ),
-            *error_answers(dialect),
+            *error_answers(dialect, _failures(dialect)),
         ),
         names_request_in_own_header=dialect.names_request_in_own_header,
     )
@@ -211,30 +212,36 @@ def _required_fields(dialect: Dialect, example: Example | None) -> tuple[str, ..
     return tuple(name for name in example.body if is_refused_without(name))
 
 
-def error_answers(dialect: Dialect) -> tuple[Answer, ...]:
-    """Every status that a completion can fail with, as the dialect shows it."""
+def error_answers(dialect: Dialect, failures: Iterable[errors.DragomanError]) -> tuple[Answer, ...]:
+    """How the dialect tells of each of `failures`, gathered by its status."""
     by_status: dict[int, list[errors.DragomanError]] = {}
-    for error in _failures(dialect):
+    for error in failures:
         by_status.setdefault(dialect.error_status(error), []).append(error)
     return tuple(
         Answer(
             status=status,
-            description=" Or: ".join(dict.fromkeys(_reason(failure) for failure in failures)),
+            description=" Or: ".join(dict.fromkeys(_reason(failure) for failure in alike)),
             contents=(
                 Content(
                     type=dialect.wire.error,
                     examples=tuple(
                         (failure.code, _decoded(dialect.encode_error(failure, REQUEST_ID)))
-                        for failure in failures
+                        for failure in alike
                     ),
                 ),
             ),
         )
-        for status, failures in sorted(by_status.items())
+        for status, alike in sorted(by_status.items())
     )
 
 
+UNKNOWN_MODEL = errors.UnknownEntity(
+    "model 'a-model' does not exist", entity="model", param="model"
+)
+
+
 def _failures(dialect: Dialect) -> Iterable[errors.DragomanError]:
+    """Everything that a completion can fail with."""
     yield errors.InvalidRequest("max_tokens must be at least 1", param="max_tokens")
     yield errors.MalformedBody()
     yield errors.Unauthenticated()
@@ -243,7 +250,7 @@ def _failures(dialect: Dialect) -> Iterable[errors.DragomanError]:
         yield errors.Forbidden()
         yield errors.FirstTokenTimeout()
     if dialect.name != "dreamsolve":
-        yield errors.UnknownEntity("there is no model 'a-model'", entity="model", param="model")
+        yield UNKNOWN_MODEL
     yield errors.MethodNotAllowed(allow=("POST",))
     yield errors.BodyTooLarge()
     yield errors.RateLimited(retry_after_s=12)
@@ -328,7 +335,10 @@ def _operation(operation: Operation, book: SchemaBook) -> dict[str, Any]:
     if operation.description:
         described["description"] = operation.description
     parameters = [
-        *(_parameter("path", p.name, p.description) for p in operation.path_parameters),
+        *(
+            {**_parameter("path", p.name, p.description), "example": p.example}
+            for p in operation.path_parameters
+        ),
         *(_parameter("header", name, text) for name, text in operation.request_headers),
     ]
     if parameters:
