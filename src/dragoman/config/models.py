@@ -131,6 +131,7 @@ def _resolve_model(section: ModelSection, row: ProviderRow) -> Model:
         lacks=row.lacks | section.lacks,
         max_stops=row.max_stops if section.max_stops is None else section.max_stops,
         max_ttft_ms=section.max_ttft_ms,
+        forwards=frozenset(row.forwards),
         owned_by=section.owned_by or row.name,
     )
 
@@ -158,10 +159,16 @@ def _place_reference(value: str, base: Path) -> str:
 def _check_base_url(url: str, path: str) -> None:
     try:
         parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    try:
         has_password = parts.username is not None or parts.password is not None
         is_sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         has_password, is_sound = False, False
+    if (parts.hostname or "").endswith(".invalid"):
+        # The catalog cannot know it: each customer has a host of their own.
+        raise ConfigError(f"{path}.base_url is missing; add the one of your account")
     if has_password:
         raise ConfigError(f"{path}.base_url holds a user name or password; use api_key or headers")
     if not is_sound or len(url) > _MAX_URL_CHARS or not url.isprintable() or " " in url:

@@ -52,6 +52,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     max_stops: int | None = None
     """How many stop strings it takes; we apply the rest. `None`: any number."""
     max_ttft_ms: int | None = None
+    forwards: frozenset[str] = frozenset()
+    """Fields that no dialect of ours knows and its provider is sent all the same."""
     system_fingerprint: str | None = None
     owned_by: str = "dragoman"
     created_s: int = 0

@@ -116,7 +116,7 @@ class CompletionRoute(Route):
         if guard.why == "server_stops":
             raise Draining(retry_after_s=1)
         body = self.dialect.encode_response(plan.request, response, head)
-        await call.send_whole(200, [_JSON, *_ignored_header(plan.request)], body)
+        await call.send_whole(200, [_JSON, *_ignored_header(plan)], body)
 
     async def _stream(self, call: Call, plan: Plan, arrival: Arrival) -> None:
         stream = _StreamedAnswer(call, self.dialect, plan, self._limits)
@@ -175,11 +175,9 @@ class _StreamedAnswer:
             await self._send_head()
         period_s = self._limits.keep_alive_s
         while not self._plan.request.bare_text:
-            quiet_s = self._loop.time() - self._last_sent_s
-            if quiet_s >= period_s:
-                await self._send(KEEP_ALIVE_COMMENT)
-                quiet_s = 0.0
-            await asyncio.sleep(period_s - quiet_s)
+            await self._send(KEEP_ALIVE_COMMENT)
+            while (quiet_s := self._loop.time() - self._last_sent_s) < period_s:
+                await asyncio.sleep(period_s - quiet_s)
 
     def stop_keep_alive(self) -> None:
         self._timer.cancel()
@@ -191,7 +189,7 @@ class _StreamedAnswer:
         content_type = self._dialect.stream_content_type(request).encode()
         await self._call.send_head(
             200,
-            [(b"content-type", content_type), *_STREAM_HEADERS, *_ignored_header(request)],
+            [(b"content-type", content_type), *_STREAM_HEADERS, *_ignored_header(self._plan)],
         )
 
     async def _send(self, frames: bytes) -> None:
@@ -270,12 +268,17 @@ class CountTokensRoute(Route):
         await call.send_whole(200, headers, self._encode(count.tokens))
 
 
-def _ignored_header(request: ChatRequest) -> Headers:
-    """Names the fields that the dialect does not know, as far as they fit a header."""
-    if not request.extensions:
+def _ignored_header(plan: Plan) -> Headers:
+    """Names the fields that neither the dialect nor the first target knows, as far as they fit."""
+    extensions = plan.request.extensions
+    if not extensions:
         return []
+    forwards = plan.targets[0].forwards
     names = ", ".join(
-        name if name.isascii() and name.isprintable() else ascii(name)
-        for name, _ in request.extensions
+        [
+            name if name.isascii() and name.isprintable() else ascii(name)
+            for name, _ in extensions
+            if name not in forwards
+        ]
     )
-    return [(b"x-dragoman-ignored", names.encode()[:MAX_IGNORED_HEADER])]
+    return [(b"x-dragoman-ignored", names.encode()[:MAX_IGNORED_HEADER])] if names else []
