@@ -282,3 +282,4 @@ _EXAMPLES = (
 )
 
 DREAMSOLVE = Dreamsolve()
+    names_request_in_own_header = True

@@ -437,3 +437,4 @@ _EXAMPLES = (
 )
 
 ANTHROPIC = Anthropic()
+    names_request_in_own_header = True

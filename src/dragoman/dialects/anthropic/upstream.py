@@ -496,7 +496,8 @@ def _configure_output(body: _Body, thinking: Thinking | None, format_: ResponseF
         case _:
             assert_never(format_.kind)
     if thinking is not None:
-        if thinking.effort is not None:
+        # OpenAI's "none" is no effort but the wish not to think.
+        if thinking.effort not in (None, "none"):
             config.effort = _EFFORTS.get(thinking.effort)
             if config.effort is None:
                 raise _unsupported("reasoning_effort")

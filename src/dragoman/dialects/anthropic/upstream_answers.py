@@ -134,12 +134,15 @@ _AnswerPart = Text | Reasoning | ToolCall | Refusal | Opaque
 
 
 def decode_response(body: bytes) -> ChatResponse:
-    """Raises `ProviderGarbled` where `body` is no whole message."""
+    """Raises `ProviderGarbled` where `body` is no whole message.
+
+    Some gateways send an error with status 200: then that error is raised.
+    """
     try:
         message = _message.decode(body)
         parts = [_decode_block(raw) for raw in message.content]
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise ProviderGarbled(detail=_clip(str(error))) from None
+        raise _error_within(body) or ProviderGarbled(detail=_clip(str(error))) from None
     refusal = _refusal(message.stop_details)
     if refusal is not None:
         parts.append(refusal)
@@ -416,6 +419,15 @@ def decode_error(status: int, headers: Mapping[str, str], body: bytes) -> Dragom
         error = _ErrorBody(None, _clip(body[:MAX_ERROR_TEXT].decode(errors="replace")))
         return _by_status(status, headers, error.message or "")
     return _error_of(error.type, error.message or "", status=status, headers=headers)
+
+
+def _error_within(body: bytes) -> DragomanError | None:
+    """The error that `body` holds, where it is one."""
+    try:
+        error = _error_answer.decode(body).error
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    return _error_of(error.type, error.message or "", status=None) if error.type else None
 
 
 def _error_of(
