@@ -325,3 +325,4 @@ class _OpenAIChunks(ChunkEncoder):
 
 
 OPENAI = OpenAIDialect()
+    names_request_in_own_header = False

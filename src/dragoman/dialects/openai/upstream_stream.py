@@ -34,7 +34,6 @@ from dragoman.chat import (
     ToolCall,
     Usage,
 )
-from dragoman.dialects.chat_completions import ReasoningDetail
 from dragoman.dialects.openai.upstream_answer import (
     MAX_CHOICES,
     MAX_TOOL_CALLS,
@@ -106,7 +105,18 @@ _chunk = msgspec.json.Decoder(_Chunk)
 class _Part:
     """A part of a choice: open if it is the first in the queue, else waiting."""
 
-    __slots__ = ("call", "fragments", "is_started", "kind", "logprobs", "redacted", "signature")
+    __slots__ = (
+        "call",
+        "detail_chars",
+        "fragments",
+        "is_started",
+        "kind",
+        "logprobs",
+        "plain_chars",
+        "redacted",
+        "signature",
+        "thought_chars",
+    )
 
     def __init__(self, kind: _PartKind, call: _Call | None = None) -> None:
         self.kind = kind
@@ -116,6 +126,10 @@ class _Part:
         self.is_started = False
         self.signature: str | None = None
         self.redacted: str | None = None
+        # How much thinking two fields told, which say the same, and how much of it was taken.
+        self.plain_chars = 0
+        self.detail_chars = 0
+        self.thought_chars = 0
 
 
 class _Choice:
@@ -166,26 +180,49 @@ class _Choice:
             self._feed_call(CallPiece(index=0, function=delta.function_call), events)
 
     def _feed_thinking(self, delta: MessagePiece, thought: str, events: list[StreamEvent]) -> None:
+        """Grow the thinking; its details say the same text again, at once or when it is whole."""
         text = delta.reasoning_content or delta.reasoning or thought
-        for detail in delta.reasoning_details or ():
-            text = self._feed_detail(detail, text, events)
         if text:
-            self._grow("reasoning", text, events)
+            part = self._thinking_part(events)
+            part.plain_chars += len(text)
+            self._grow_thinking(part, text, part.plain_chars, events)
+        for detail in delta.reasoning_details or ():
+            more = detail.text or detail.summary or ""
+            if detail.type == "reasoning.encrypted" and detail.data:
+                part = _Part("reasoning")
+                part.redacted = detail.data
+                self._append(part, events)
+            elif more or detail.signature:
+                part = self._thinking_part(events)
+                part.detail_chars += len(more)
+                self._grow_thinking(part, more, part.detail_chars, events)
+                part.signature = detail.signature or part.signature
 
-    def _feed_detail(self, detail: ReasoningDetail, text: str, events: list[StreamEvent]) -> str:
-        """Grow by `detail`; returns what is left of `text`, which repeats the details' own."""
-        if detail.type == "reasoning.encrypted" and detail.data:
-            if text:
-                self._grow("reasoning", text, events)
+    def _thinking_part(self, events: list[StreamEvent]) -> _Part:
+        """The part that grows: the last one, unless it was signed, which is done when it is whole."""
+        part = self.queue[-1] if self.queue else None
+        if (
+            part is None
+            or part.kind != "reasoning"
+            or part.signature is not None
+            or part.redacted is not None
+        ):
             part = _Part("reasoning")
-            part.redacted = detail.data
             self._append(part, events)
-            return ""
-        more = text or detail.text or detail.summary or ""
-        if more or detail.signature:
-            part = self._grow("reasoning", more, events)
-            part.signature = detail.signature or part.signature
-        return ""
+        return part
+
+    def _grow_thinking(
+        self, part: _Part, text: str, told_chars: int, events: list[StreamEvent]
+    ) -> None:
+        """Add as much of `text` as was not told before; `told_chars` is where it ends."""
+        fresh = min(told_chars - part.thought_chars, len(text))
+        if fresh <= 0:
+            return
+        part.thought_chars += fresh
+        if part.is_started:
+            self._emit(events, PartDelta(text[-fresh:], self.index))
+        else:
+            part.fragments.append(text[-fresh:])
 
     def _feed_call(self, piece: CallPiece, events: list[StreamEvent]) -> None:
         function = piece.function
@@ -249,10 +286,10 @@ class _Choice:
         text: str,
         events: list[StreamEvent],
         logprobs: LogprobPieces | None = None,
-    ) -> _Part:
+    ) -> None:
         """Add `text` to the last part if it is of that kind, else to a new one."""
         part = self.queue[-1] if self.queue else None
-        if part is None or part.kind != kind or part.redacted is not None:
+        if part is None or part.kind != kind:
             part = _Part(kind)
             self._append(part, events)
         tokens = decode_logprobs(logprobs.content) if logprobs and logprobs.content else None
@@ -263,7 +300,6 @@ class _Choice:
             part.fragments.append(text)
             if tokens:
                 part.logprobs += tokens
-        return part
 
     def _append(self, part: _Part, events: list[StreamEvent]) -> None:
         self.queue.append(part)
