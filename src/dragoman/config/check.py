@@ -81,9 +81,10 @@ def show_value(where: str, value: Any) -> str:
 def suggest(word: str, known: Iterable[str]) -> str:
     """The nearest of `known`, or all of them, as the end of an error message."""
     names = sorted(known)
-    near = get_close_matches(word.lower(), names, n=1)
+    by_lower = {name.lower(): name for name in names}
+    near = get_close_matches(word.lower(), by_lower, n=1)
     if near:
-        return f"did you mean {near[0]}?"
+        return f"did you mean {by_lower[near[0]]}?"
     return f"use one of {', '.join(names)}" if names else "there is none to choose from"
 
 

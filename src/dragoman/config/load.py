@@ -22,6 +22,7 @@ from dragoman.config.models import (
     choose_default_model,
     place_local_models,
     resolve_providers,
+    warn_of_open_secrets,
 )
 from dragoman.config.settings import Config, ConfigError, Settings
 from dragoman.http_client.settings import ProxySettings
@@ -74,6 +75,7 @@ def load_config(
             f"host is {config.host}: everyone who can reach this machine can reach the server; "
             "put a proxy with TLS before it, or use 127.0.0.1"
         )
+    warnings += warn_of_open_secrets(config.providers)
     return msgspec.structs.replace(config, origins=tuple(origins.items()), warnings=tuple(warnings))
 
 
@@ -199,7 +201,7 @@ def _apply_environment(
         wanted = settings.get(name.lower())
         if wanted is None:
             known = [ENVIRONMENT_PREFIX + n.upper() for n in settings]
-            near = suggest(variable.upper(), known)
+            near = suggest(variable, known)
             if near.startswith("did"):
                 warnings.append(f"the variable {variable} is not known; {near}")
             continue

@@ -157,25 +157,39 @@ def _place_reference(value: str, base: Path) -> str:
 
 
 def _check_base_url(url: str, path: str) -> None:
+    # First what may hold a secret, so that no message repeats it.
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise ConfigError(f"{path}.base_url holds a user name or password; use api_key or headers")
+    if "?" in url or "#" in url:
+        raise ConfigError(f"{path}.base_url has a ? or #; give parameters as query = {{ … }}")
     try:
         parts = urlsplit(url)
-    except ValueError:
-        parts = urlsplit("")
-    try:
-        has_password = parts.username is not None or parts.password is not None
         is_sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        is_placeholder = (parts.hostname or "").endswith(".invalid")
     except ValueError:
-        has_password, is_sound = False, False
-    if (parts.hostname or "").endswith(".invalid"):
+        is_sound = is_placeholder = False
+    if is_placeholder:
         # The catalog cannot know it: each customer has a host of their own.
         raise ConfigError(f"{path}.base_url is missing; add the one of your account")
-    if has_password:
-        raise ConfigError(f"{path}.base_url holds a user name or password; use api_key or headers")
     if not is_sound or len(url) > _MAX_URL_CHARS or not url.isprintable() or " " in url:
         raise ConfigError(
             f"{path}.base_url is {url[:60]!r}; use a whole URL with its version path, "
             'like "https://api.openai.com/v1"'
         )
+
+
+def warn_of_open_secrets(providers: tuple[ConfiguredProvider, ...]) -> list[str]:
+    """A warning for each provider whose key would travel where others can read it."""
+    warnings = []
+    for provider in providers:
+        parts = urlsplit(provider.row.base_url)
+        host = parts.hostname or ""
+        is_near = host in {"localhost", "::1"} or host.startswith("127.")
+        if provider.row.api_key is not None and parts.scheme == "http" and not is_near:
+            warnings.append(
+                f"provider {provider.row.name}: its key is sent to {host} unencrypted; use https://"
+            )
+    return warnings
 
 
 # --- Names --------------------------------------------------------------------------------------

@@ -86,6 +86,8 @@ class ProviderSection(msgspec.Struct, frozen=True, kw_only=True):
     """Added to every URL."""
     chat_path: str | None = None
     """Below `base_url`, where it is not the usual one. May hold `{model}`."""
+    check_path: str | None = None
+    """Asked for by `dragoman doctor`, below `base_url`: something that needs the key and costs nothing."""
     auth_header: Literal["authorization", "x-api-key", "api-key"] | None = None
     """The header that carries the key. Default: the wire format's own."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = None
