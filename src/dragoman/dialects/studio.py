@@ -375,6 +375,7 @@ class StudioDialect:
     """The serving side of `studio`."""
 
     name: DialectName = "studio"
+    names_request_in_own_header = False
     wire = WireTypes(
         path="/api/v1/chat/completions",
         summary="Chat completions, compatible with Prem Studio's and Adaptive Engine's.",

@@ -168,6 +168,7 @@ class OpenAIDialect:
     """The serving side of `openai`."""
 
     name: DialectName = "openai"
+    names_request_in_own_header = False
     wire = WireTypes(
         path="/v1/chat/completions",
         summary="Chat completions, compatible with OpenAI's.",
@@ -325,4 +326,3 @@ class _OpenAIChunks(ChunkEncoder):
 
 
 OPENAI = OpenAIDialect()
-    names_request_in_own_header = False
