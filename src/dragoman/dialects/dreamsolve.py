@@ -119,6 +119,7 @@ class Dreamsolve:
     """Serves `POST /api/v1/completions`; implements `ports.Dialect`."""
 
     name: DialectName = "dreamsolve"
+    names_request_in_own_header = True
 
     def __init__(self) -> None:
         self.wire = WireTypes(
@@ -282,4 +283,3 @@ _EXAMPLES = (
 )
 
 DREAMSOLVE = Dreamsolve()
-    names_request_in_own_header = True

@@ -153,6 +153,7 @@ class Anthropic:
     """Serves `POST /v1/messages`; implements `ports.Dialect`."""
 
     name: DialectName = "anthropic"
+    names_request_in_own_header = True
 
     def __init__(self) -> None:
         self.wire = WireTypes(
@@ -437,4 +438,3 @@ _EXAMPLES = (
 )
 
 ANTHROPIC = Anthropic()
-    names_request_in_own_header = True
