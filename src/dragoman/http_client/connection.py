@@ -11,7 +11,6 @@ deadline comes to lie before it, and which looks at the deadline anew when it ri
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Protocol, cast
 
 import httptools
@@ -60,6 +59,7 @@ class HttpResponse:
         "_headers",
         "_high_water",
         "_is_complete",
+        "_is_discarding",
         "_raw_headers",
         "_waiter",
         "status",
@@ -74,6 +74,7 @@ class HttpResponse:
         self._buffered = 0
         self._high_water = high_water
         self._is_complete = False
+        self._is_discarding = False
         self._error: HttpClientError | None = None
         self._waiter: asyncio.Future[None] | None = None
 
@@ -109,20 +110,35 @@ class HttpResponse:
             await self._wait()
         return self._take()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> BodyChunks:
         """The body as it comes: everything that has arrived since the last chunk, never empty.
 
         Raises an `HttpClientError` after the last good bytes when the body does not end as it should.
         """
-        while True:
-            if self._buffer:
-                yield self._take()
-            elif self._is_complete:
-                return
-            elif self._error is not None:
+        return BodyChunks(self)
+
+    async def next_chunk(self) -> bytes:
+        """What has arrived since the last chunk; empty at the body's end."""
+        while not self._buffer:
+            if self._is_complete:
+                return b""
+            if self._error is not None:
                 raise self._error
-            else:
-                await self._wait()
+            await self._wait()
+        return self._take()
+
+    def release(self, grace_s: float = 1.0) -> None:
+        """The reader has what it wants, though the body may not have ended.
+
+        The connection is kept if the rest comes within `grace_s`. What comes is dropped, so
+        nothing can be read after this.
+        """
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._is_discarding = True
+            self._buffer = []
+            self._buffered = 0
+            connection.discard_rest(grace_s)
 
     def close(self) -> None:
         """End the exchange: nothing is left to do after a whole answer, else the connection closes."""
@@ -168,6 +184,8 @@ class HttpResponse:
         self._raw_headers.clear()
 
     def add_body(self, data: bytes) -> None:
+        if self._is_discarding:
+            return
         self._buffer.append(data)
         self._buffered += len(data)
 
@@ -193,6 +211,24 @@ class HttpResponse:
     @property
     def has_news(self) -> bool:
         return self.status != 0 and (self._waiter is not None)
+
+
+class BodyChunks:
+    """Iterates over a body. No generator: one that is left in the middle needs a task to be ended."""
+
+    __slots__ = ("_response",)
+
+    def __init__(self, response: HttpResponse) -> None:
+        self._response = response
+
+    def __aiter__(self) -> BodyChunks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await self._response.next_chunk()
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk
 
 
 class Connection(asyncio.Protocol):
@@ -279,6 +315,12 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
             assert self._request is not None
             self._set_deadline(self.loop.time() + self._request.timeouts.idle_s, "idle")
+
+    def discard_rest(self, grace_s: float) -> None:
+        """Nobody reads the answer's rest; it must be over soon for the connection to be kept."""
+        self._ends_at = min(self._ends_at, self.loop.time() + grace_s)
+        self.resume_reading()
+        self._set_deadline(self._ends_at, "total")
 
     # --- Called by the event loop ---
 

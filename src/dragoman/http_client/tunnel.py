@@ -44,9 +44,7 @@ async def open_tunnel(
 ) -> None:
     """Connect `protocol` to `origin`, through `proxy`; TLS is verified against `origin` itself."""
     answered: asyncio.Future[bytes] = loop.create_future()
-    plain, _ = await loop.create_connection(
-        lambda: _Handshake(answered), proxy.host, proxy.port
-    )
+    plain, _ = await loop.create_connection(lambda: _Handshake(answered), proxy.host, proxy.port)
     try:
         host = f"[{origin.host}]" if ":" in origin.host else origin.host
         authority = f"{host}:{origin.port}".encode("ascii")
