@@ -167,17 +167,20 @@ class _StreamedAnswer:
         self._timer = self._loop.call_later(hold_s, self._keep_alive)
 
     def _keep_alive(self) -> None:
-        self._keeper = self._loop.create_task(self._keep_connection_alive())
+        """Look for a silence that has lasted long enough, and when to look again."""
+        period_s = self._limits.keep_alive_s
+        quiet_s = self._loop.time() - self._last_sent_s
+        if not self._call.is_answered or quiet_s >= period_s:
+            self._keeper = self._loop.create_task(self._send_comment())
+            quiet_s = 0.0
+        self._timer = self._loop.call_later(period_s - quiet_s, self._keep_alive)
 
-    async def _keep_connection_alive(self) -> None:
-        """Send the headers if they are still held, then a comment into every long silence."""
+    async def _send_comment(self) -> None:
+        """A sign of life; before it the headers, if they are still held."""
         if not self._call.is_answered:
             await self._send_head()
-        period_s = self._limits.keep_alive_s
-        while not self._plan.request.bare_text:
+        if not self._plan.request.bare_text:
             await self._send(KEEP_ALIVE_COMMENT)
-            while (quiet_s := self._loop.time() - self._last_sent_s) < period_s:
-                await asyncio.sleep(period_s - quiet_s)
 
     def stop_keep_alive(self) -> None:
         self._timer.cancel()

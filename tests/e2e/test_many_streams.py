@@ -1,0 +1,87 @@
+"""A hundred streams at once: none waits for another, none is held up by a slow reader."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+from tests.conftest import Served
+from tests.scripted_provider import Gate, Script, ScriptedProvider
+
+STREAMS = 100
+BODY = json.dumps(
+    {"model": "gpt", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+).encode()
+
+
+def resident_kib(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise AssertionError("the server is gone")
+
+
+async def open_stream(gateway: Served) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, port = gateway.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=2**16)
+    writer.write(
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+        b"authorization: Bearer %s\r\ncontent-length: %d\r\n\r\n%s"
+        % (gateway.key.encode(), len(BODY), BODY)
+    )
+    await writer.drain()
+    return reader, writer
+
+
+async def test_a_hundred_streams_all_get_their_first_byte_before_any_ends(
+    gateway: Served, provider: ScriptedProvider
+) -> None:
+    gate = Gate()
+    provider.default = Script(
+        deltas=("first ", *(["more "] * 20)), frame_gate=gate, frames_before_gate=3
+    )
+    streams = [await open_stream(gateway) for _ in range(STREAMS)]
+    async with asyncio.timeout(30):
+        firsts = await asyncio.gather(*(r.readuntil(b"first ") for r, _ in streams))
+        assert len(firsts) == STREAMS
+        gate.open()
+        rests = await asyncio.gather(*(r.read() for r, _ in streams))
+    assert all(b"[DONE]" in rest for rest in rests)
+    for _, writer in streams:
+        writer.close()
+
+
+async def test_a_slow_reader_holds_up_nobody_and_memory_comes_back(
+    gateway: Served, provider: ScriptedProvider
+) -> None:
+    # More than the sockets between can hold: the provider has to wait for the reader.
+    big = tuple("x" * 4000 for _ in range(1000))
+    provider.default = Script(deltas=("quick ",) * 20)
+    for _ in range(2):
+        warm = [await open_stream(gateway) for _ in range(STREAMS)]
+        await asyncio.gather(*(reader.read() for reader, _ in warm))
+    before_kib = resident_kib(gateway.pid)
+
+    provider.default = Script(deltas=big)
+    slow = [await open_stream(gateway) for _ in range(10)]
+    await asyncio.gather(*(reader.readuntil(b"data: ") for reader, _ in slow))
+    provider.default = Script(deltas=("quick ",) * 20)
+    async with asyncio.timeout(30):
+        quick = [await open_stream(gateway) for _ in range(STREAMS)]
+        answers = await asyncio.gather(*(reader.read() for reader, _ in quick))
+    assert all(b"[DONE]" in answer for answer in answers)
+    held_kib = resident_kib(gateway.pid) - before_kib
+    # Ten slow streams of 4 MB each are held back at their sockets, not in our memory.
+    assert held_kib < 20_000
+    assert not any(
+        request.is_answered and request.sent_frames > 900 for request in provider.requests[200:210]
+    )
+
+    async with asyncio.timeout(60):
+        wholes = await asyncio.gather(*(reader.read() for reader, _ in slow))
+    assert all(whole.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n") for whole in wholes)
+    assert all(whole.count(b"x" * 4000) >= 990 for whole in wholes)
+    for _, writer in (*slow, *quick):
+        writer.close()
+    assert resident_kib(gateway.pid) - before_kib < 20_000
