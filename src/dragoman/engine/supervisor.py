@@ -20,7 +20,7 @@ import shutil
 import sys
 import tempfile
 import time
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -145,19 +145,21 @@ class EngineSupervisor:
         wait_s = RESTART_WAIT_S if self.restarts else LOAD_TIMEOUT_S
         try:
             async with asyncio.timeout(wait_s):
-                while self._engine is None:
-                    if self._closing:
-                        raise Draining
-                    if self.failure is not None:
-                        raise EngineFailed(
-                            "The model cannot be started; the server's log says why.",
-                            detail=self.failure,
-                        )
-                    self._changed.clear()
-                    await self._changed.wait()
+                return await self._next_engine()
         except TimeoutError:
             raise EngineFailed(retry_after_s=5.0) from None
-        return self._engine
+
+    async def _next_engine(self) -> Engine:
+        while (engine := self._engine) is None:
+            if self._closing:
+                raise Draining
+            if self.failure is not None:
+                raise EngineFailed(
+                    "The model cannot be started; the server's log says why.", detail=self.failure
+                )
+            self._changed.clear()
+            await self._changed.wait()
+        return engine
 
     def admit(self, count: int) -> list[Ticket]:
         """Tickets for `count` answers; `Overloaded` when the queue is full."""
@@ -169,11 +171,10 @@ class EngineSupervisor:
         """End the child and remove its folder. Running answers fail; drain them first."""
         self._closing = True
         self._changed.set()
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
         if self._digest is not None:
             self._digest.cancel()
         if self._folder is not None:

@@ -1,0 +1,286 @@
+"""The embedded models as a provider: canonical requests to supervised engines, and back.
+
+The engine is always asked for a stream, for only then does a closed connection free its slot. Each
+choice of a request is a question of its own with a slot of its own: the engine counts the tokens of one
+choice only when it is asked for several.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+
+import msgspec
+
+from dragoman.chat import (
+    ChatRequest,
+    Failed,
+    Finished,
+    Sampling,
+    Started,
+    StreamEvent,
+    Usage,
+)
+from dragoman.engine import guard
+from dragoman.engine.slots import Ticket
+from dragoman.engine.supervisor import Engine, EngineSupervisor
+from dragoman.errors import DragomanError, EngineFailed, Internal
+from dragoman.http_client import (
+    Endpoint,
+    HttpClient,
+    HttpClientError,
+    HttpRequest,
+    HttpResponse,
+)
+from dragoman.ports import ProviderHealth
+from dragoman.providers.local_answer import AnswerReader
+from dragoman.providers.local_prompt import Question, ask
+from dragoman.providers.local_wire import (
+    ChunkReader,
+    decode_input_tokens,
+    read_error,
+)
+from dragoman.records.local_model import LocalModel
+from dragoman.records.model import Model
+from dragoman.records.provider import Timeouts
+
+PROVIDER_NAME = "local"
+PACKAGED_SYSTEM_PROMPT = "You are a helpful assistant. Answer directly, briefly and accurately."
+AUTHORS_TEMPERATURE = 0.2
+AUTHORS_TOP_P = 0.9
+"""What the packaged model's authors sample with: https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct"""
+
+# The supervisor watches the engine's progress; a bound on one answer's silence would kill those that
+# wait for others. So these only have to be longer than any wait.
+TIMEOUTS = Timeouts(connect_s=5.0, first_byte_s=3600.0, idle_s=3600.0, total_s=86_400.0)
+COUNT_TIMEOUTS = Timeouts(connect_s=5.0, first_byte_s=30.0, idle_s=30.0, total_s=30.0)
+QUEUED_BATCHES = 16
+"""How far one choice of several may run ahead of a slow reader."""
+
+
+def describe_model(local: LocalModel, *, system_fingerprint: str | None = None) -> Model:
+    """`local` as a model that can be asked for."""
+    is_packaged = local.path is None
+    temperature, top_p, prompt = local.temperature, local.top_p, local.default_system_prompt
+    if is_packaged:
+        temperature = AUTHORS_TEMPERATURE if temperature is None else temperature
+        top_p = AUTHORS_TOP_P if top_p is None else top_p
+        prompt = PACKAGED_SYSTEM_PROMPT if prompt is None else prompt
+    return Model(
+        id=local.id,
+        provider=PROVIDER_NAME,
+        upstream_name=local.id,
+        aliases=local.aliases or (("local",) if is_packaged else ()),
+        context_tokens=local.context_tokens,
+        default_sampling=Sampling(temperature=temperature, top_p=top_p),
+        default_system_prompt=prompt,
+        lacks=frozenset({"images", "thinking"}),
+        system_fingerprint=system_fingerprint,
+    )
+
+
+class LocalProvider:
+    """Implements `ports.Provider` over one supervisor for each local model, by the model's id."""
+
+    def __init__(
+        self,
+        supervisors: Mapping[str, EngineSupervisor],
+        client: HttpClient,
+        name: str = PROVIDER_NAME,
+    ) -> None:
+        self.name = name
+        self._supervisors = supervisors
+        self._client = client
+
+    async def stream(
+        self, request: ChatRequest, model: Model
+    ) -> AsyncGenerator[list[StreamEvent], None]:
+        """Answer `request`; closing the generator frees the engine's slots."""
+        supervisor = self._supervisor(model)
+        guard.check_request(request)
+        tickets = supervisor.admit(request.choices)
+        try:
+            engine = await supervisor.running()
+            question = _question(request, engine)
+            if len(tickets) == 1:
+                only = self._choice(supervisor, tickets[0], question, 0)
+                async with aclosing(only) as batches:
+                    async for batch in batches:
+                        yield batch
+            else:
+                together = self._choices(supervisor, tickets, question)
+                async with aclosing(together) as batches:
+                    async for batch in batches:
+                        yield batch
+        finally:
+            for ticket in tickets:
+                ticket.release()
+
+    async def _choices(
+        self, supervisor: EngineSupervisor, tickets: list[Ticket], question: Question
+    ) -> AsyncGenerator[list[StreamEvent], None]:
+        """Every choice as it comes, interleaved; the last one to finish carries the sum of usage."""
+        queue: asyncio.Queue[list[StreamEvent]] = asyncio.Queue(QUEUED_BATCHES)
+
+        async def pump(ticket: Ticket, index: int) -> None:
+            choice = self._choice(supervisor, ticket, question, index)
+            try:
+                async with aclosing(choice) as batches:
+                    async for batch in batches:
+                        await queue.put(batch)
+            except DragomanError as error:
+                await queue.put([Failed(error)])
+            except Exception as error:
+                # A fault of ours: the reader must not wait for this choice for ever.
+                await queue.put([Failed(Internal(detail=repr(error)))])
+                raise
+            finally:
+                # Others may wait for this slot while this request's other choices go on.
+                ticket.release()
+
+        tasks = [asyncio.create_task(pump(ticket, i)) for i, ticket in enumerate(tickets)]
+        total = Usage()
+        open_choices = len(tasks)
+        try:
+            while open_choices:
+                batch = await queue.get()
+                events: list[StreamEvent] = []
+                for event in batch:
+                    if isinstance(event, Failed):
+                        raise event.error
+                    if isinstance(event, Finished):
+                        open_choices -= 1
+                        total = _add(total, event.usage)
+                        event = msgspec.structs.replace(  # noqa: PLW2901
+                            event, usage=None if open_choices else total
+                        )
+                    events.append(event)
+                yield events
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _choice(
+        self, supervisor: EngineSupervisor, ticket: Ticket, question: Question, index: int
+    ) -> AsyncGenerator[list[StreamEvent], None]:
+        await ticket.wait()
+        engine = await supervisor.running()
+        answer = AnswerReader(question, index)
+        yield [Started(index, system_fingerprint=supervisor.system_fingerprint)]
+        reader = ChunkReader()
+        response: HttpResponse | None = None
+        try:
+            with engine.awaited():
+                response = await self._client.send(
+                    HttpRequest(_chat_endpoint(engine), question.body(index), timeouts=TIMEOUTS)
+                )
+                if response.status != 200:
+                    raise read_error(response.status, await response.read())
+            chunks = response.chunks().__aiter__()
+            while not reader.is_done:
+                with engine.awaited():
+                    data = await anext(chunks, None)
+                if data is None:
+                    break
+                received = reader.feed(data)
+                if received:
+                    engine.progressed()
+                events = answer.feed(received)
+                if events:
+                    yield events
+        except (HttpClientError, OSError) as error:
+            raise _translate(error) from error
+        finally:
+            if response is not None:
+                response.close()
+        yield answer.finish()
+
+    async def count_input(self, request: ChatRequest, model: Model) -> int | None:
+        """The prompt's exact length, as the model's own template and vocabulary make it."""
+        supervisor = self._supervisor(model)
+        guard.check_request(request)
+        engine = await supervisor.running()
+        question = _question(request, engine)
+        body = await self._ask_once(engine, "/v1/chat/completions/input_tokens", question.body(0))
+        return decode_input_tokens(body).input_tokens
+
+    async def _ask_once(self, engine: Engine, path: str, body: bytes) -> bytes:
+        request = HttpRequest(_endpoint(engine, "POST", path), body, timeouts=COUNT_TIMEOUTS)
+        response: HttpResponse | None = None
+        try:
+            response = await self._client.send(request)
+            data = await response.read()
+        except (HttpClientError, OSError) as error:
+            raise _translate(error) from error
+        finally:
+            if response is not None:
+                response.close()
+        if response.status != 200:
+            raise read_error(response.status, data)
+        return data
+
+    async def check(self) -> ProviderHealth:
+        """Whether every engine runs; one that is still loading is no fault."""
+        for name, supervisor in self._supervisors.items():
+            if supervisor.failure is not None:
+                return ProviderHealth(
+                    ok=False,
+                    message=f"model '{name}' cannot be started: {supervisor.failure}",
+                    remedy=f"check that {supervisor.model_path} is a GGUF file that fits into memory",
+                )
+        loading = [name for name, each in self._supervisors.items() if each.engine is None]
+        if loading:
+            return ProviderHealth(ok=True, message=f"loading: {', '.join(loading)}")
+        return ProviderHealth(ok=True, message=f"running: {', '.join(self._supervisors)}")
+
+    async def aclose(self) -> None:
+        """End every engine."""
+        await asyncio.gather(*(each.aclose() for each in self._supervisors.values()))
+
+    def _supervisor(self, model: Model) -> EngineSupervisor:
+        supervisor = self._supervisors.get(model.upstream_name)
+        if supervisor is None:
+            raise Internal(detail=f"no engine runs {model.upstream_name!r}")
+        return supervisor
+
+
+def _question(request: ChatRequest, engine: Engine) -> Question:
+    return ask(
+        request,
+        vocabulary=engine.vocabulary,
+        context_tokens=engine.context_tokens,
+        knows_tools=engine.knows_tools,
+    )
+
+
+def _endpoint(engine: Engine, method: str, path: str) -> Endpoint:
+    # Its kept connections do not survive a streamed answer.
+    headers = [
+        ("Authorization", f"Bearer {engine.key}"),
+        ("Content-Type", "application/json"),
+        ("Connection", "close"),
+    ]
+    return Endpoint(method, f"http://engine{path}", headers, unix_socket=engine.socket_path)
+
+
+def _chat_endpoint(engine: Engine) -> Endpoint:
+    return _endpoint(engine, "POST", "/v1/chat/completions")
+
+
+def _translate(error: HttpClientError | OSError) -> DragomanError:
+    """Whatever breaks between us and our own child means that the child broke."""
+    return EngineFailed(retry_after_s=2.0, detail=str(error))
+
+
+def _add(one: Usage, other: Usage | None) -> Usage:
+    """The prompt is one, however many answers it gets; what was produced adds up."""
+    if other is None:
+        return one
+    return Usage(
+        input_tokens=max(one.input_tokens, other.input_tokens),
+        output_tokens=one.output_tokens + other.output_tokens,
+        cached_input_tokens=max(one.cached_input_tokens, other.cached_input_tokens),
+        reasoning_tokens=one.reasoning_tokens + other.reasoning_tokens,
+    )
