@@ -1,0 +1,114 @@
+"""Migrations lead from every earlier version to the tables that the program uses, or change nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from dragoman.records.key import Key, KeyId
+from dragoman.stores import compiled, inspect_schema, open_store
+from dragoman.stores.migrate import SCRIPTS, upgrade_sqlite
+from dragoman.stores.open import DATABASE_NAME
+from dragoman.stores.revisions import HEAD, REVISIONS
+from dragoman.stores.schema import metadata
+from dragoman.stores.sqlite import connect, create_schema, read_version
+from dragoman.stores.statements import compiled_source
+
+
+def tables(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Each table's columns, and each index's, as SQLite itself describes them."""
+    connection = sqlite3.connect(path)
+    found: dict[str, list[tuple[object, ...]]] = {}
+    names = [
+        row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")
+    ]
+    for name in names:
+        found[name] = list(connection.execute(f"PRAGMA table_info({name})"))
+        found[f"{name} indexes"] = sorted(
+            (row[2:], tuple(connection.execute(f"PRAGMA index_info({row[1]})")))
+            for row in connection.execute(f"PRAGMA index_list({name})")
+        )
+    connection.close()
+    return found
+
+
+def migrated(path: Path, revision: str = HEAD) -> Path:
+    upgrade_sqlite(lambda: connect(path), revision)
+    return path
+
+
+def test_known_revisions_are_those_of_the_scripts_in_order() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    config.set_main_option("path_separator", "os")
+    scripts = ScriptDirectory.from_config(config)
+    assert tuple(script.revision for script in scripts.walk_revisions())[::-1] == REVISIONS
+    assert scripts.get_heads() == [HEAD]
+
+
+def test_compiled_sql_is_that_of_the_statements() -> None:
+    remedy = "run: python -m dragoman.stores.statements"
+    assert Path(compiled.__file__).read_text() == compiled_source(), remedy
+
+
+def test_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
+    path = migrated(tmp_path / "db")
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def test_a_new_database_is_the_same_as_a_migrated_one(tmp_path: Path) -> None:
+    connection = connect(tmp_path / "new")
+    create_schema(connection)
+    connection.close()
+    assert tables(tmp_path / "new") == tables(migrated(tmp_path / "migrated"))
+
+
+@pytest.mark.parametrize("revision", [None, *REVISIONS[:-1]])
+def test_every_earlier_version_is_brought_to_the_newest_at_opening(
+    tmp_path: Path, revision: str | None
+) -> None:
+    path = tmp_path / DATABASE_NAME
+    if revision is None:
+        sqlite3.connect(path).close()
+    else:
+        migrated(path, revision)
+        assert inspect_schema(tmp_path) == "old"
+    open_store(tmp_path).close()
+    assert inspect_schema(tmp_path) == "current"
+    assert tables(path) == tables(migrated(tmp_path / "other"))
+
+
+def test_migrating_what_is_the_newest_changes_nothing(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    key = Key(id=KeyId("key_a"), name="n", hash=bytes(32), hint="h", created_s=1.0)
+    store.add_key(key)
+    migrated(tmp_path / DATABASE_NAME)
+    assert store.list_keys() == [key]
+    store.close()
+
+
+def test_a_migration_that_fails_half_way_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    connection = connect(path)
+    # In the way of the first migration, which finds it after the version table was made.
+    connection.execute("CREATE TABLE keys (other TEXT)")
+    before = tables(path)
+    with pytest.raises(sqlite3.OperationalError, match="already exists"):
+        migrated(path)
+    assert tables(path) == before
+    assert read_version(connection) is None
+    with pytest.raises(sqlite3.OperationalError, match="already exists"):
+        create_schema(connection)
+    assert tables(path) == before
+    assert not connection.in_transaction
+    connection.close()
