@@ -239,6 +239,9 @@ class CompletionBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     )
 
 
+_PLAIN_ROLES: dict[str, Role] = {"user": "user", "system": "system", "developer": "system"}
+
+
 # --- Messages -----------------------------------------------------------------------------------
 
 
@@ -257,11 +260,17 @@ def decode_messages(
     turn_calls: set[str] = set()
     previous = ""
     for index, message in enumerate(messages):
-        role = message.role
-        if role == "assistant":
+        role, content = message.role, message.content
+        plain = _PLAIN_ROLES.get(role)
+        if plain is not None and type(content) is str and _is_bare(message):
+            decoded.append(Message(plain, (Text(content),), message.name))
+        elif role == "assistant":
             if previous != "assistant":
                 turn_calls = set()
-            decoded.append(_assistant_message(index, message, turn_calls, is_lenient))
+            if type(content) is str and content and _is_bare(message):
+                decoded.append(Message("assistant", (Text(content),), message.name))
+            else:
+                decoded.append(_assistant_message(index, message, turn_calls, is_lenient))
         elif role == "tool":
             decoded.append(_tool_message(index, message, turn_calls, is_lenient))
         else:
@@ -270,22 +279,28 @@ def decode_messages(
     return tuple(decoded)
 
 
+def _is_bare(message: MessageIn) -> bool:
+    """Whether there is nothing but a role, a name and content: true of nearly every message."""
+    return (
+        message.tool_calls is None
+        and message.tool_call_id is None
+        and message.reasoning_content is None
+        and message.reasoning is None
+        and message.reasoning_details is None
+        and message.refusal is None
+    )
+
+
 def _plain_message(index: int, message: MessageIn, is_lenient: bool) -> Message:
-    role: Role
-    match message.role:
-        case "user":
-            role = "user"
-        case "system" | "developer":
-            role = "system"
-        case _:
-            raise _unknown_role(index, message.role)
+    role = _PLAIN_ROLES.get(message.role)
+    if role is None:
+        raise _unknown_role(index, message.role)
     if not is_lenient and (message.tool_calls or message.tool_call_id is not None):
         field = "tool_calls" if message.tool_calls else "tool_call_id"
         path = f"messages[{index}].{field}"
         raise InvalidRequest(f"{path} does not belong to the role '{message.role}'", param=path)
-    content = message.content
-    if type(content) is str:
-        return Message(role, (Text(content),), message.name)
+    if isinstance(message.content, str):
+        return Message(role, (Text(message.content),), message.name)
     return Message(role, decode_content(index, message, is_lenient), message.name)
 
 

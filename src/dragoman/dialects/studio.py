@@ -19,7 +19,7 @@ everything else when the body is decoded. Readings chosen where the two document
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -494,6 +494,29 @@ def _message(parts: tuple[Part, ...], completion_id: str) -> StudioMessageOut:
 
 
 class _StudioChunks(ChunkEncoder):
+    """One chunk and its one choice are filled in anew for each frame: most of it never changes."""
+
+    def __init__(
+        self,
+        request: ChatRequest,
+        head: ResponseHead,
+        encode_error: Callable[[DragomanError, str], bytes],
+    ) -> None:
+        super().__init__(request, head, encode_error)
+        self._delta = StudioDelta(id="", role="assistant", content="")
+        self._choice = StudioChunkChoice(
+            index=0, delta=self._delta, finish_reason=None, completion_id="", model=head.model
+        )
+        self._chunk = StudioChunk(
+            id=self.id,
+            object="chat.completion.chunk",
+            created=head.created_s,
+            model=head.model,
+            system_fingerprint=head.system_fingerprint,
+            session_id=head.session_id,
+            choices=[self._choice],
+        )
+
     def encode_chunk(
         self,
         choice: int,
@@ -502,45 +525,19 @@ class _StudioChunks(ChunkEncoder):
         logprobs: Logprobs | UnsetType = UNSET,
         usage: AnswerUsage | UnsetType | None = UNSET,
     ) -> bytes:
+        wire, shown_delta = self._choice, self._delta
         completion_id = self.head.completion_ids[choice]
+        wire.index, wire.finish_reason, wire.logprobs = choice, finish, logprobs
+        wire.completion_id = shown_delta.id = completion_id
         text = delta.content or delta.refusal
-        return self._encode(
-            [
-                StudioChunkChoice(
-                    index=choice,
-                    delta=StudioDelta(
-                        id=completion_id,
-                        role="assistant",
-                        content=text if isinstance(text, str) else "",
-                        reasoning_content=delta.reasoning_content,
-                        reasoning_details=delta.reasoning_details,
-                        tool_calls=delta.tool_calls,
-                    ),
-                    finish_reason=finish,
-                    completion_id=completion_id,
-                    model=self.head.model,
-                    logprobs=logprobs,
-                )
-            ],
-            usage or UNSET,
-        )
+        shown_delta.content = text if isinstance(text, str) else ""
+        shown_delta.reasoning_content = delta.reasoning_content
+        shown_delta.reasoning_details = delta.reasoning_details
+        shown_delta.tool_calls = delta.tool_calls
+        return _encoder.encode(self._chunk)
 
     def encode_usage_chunk(self, usage: AnswerUsage) -> bytes:
-        return self._encode([], usage)
-
-    def _encode(self, choices: list[StudioChunkChoice], usage: AnswerUsage | UnsetType) -> bytes:
-        return _encoder.encode(
-            StudioChunk(
-                id=self.id,
-                object="chat.completion.chunk",
-                created=self.head.created_s,
-                model=self.head.model,
-                system_fingerprint=self.head.system_fingerprint,
-                session_id=self.head.session_id,
-                choices=choices,
-                usage=usage,
-            )
-        )
+        return _encoder.encode(msgspec.structs.replace(self._chunk, choices=[], usage=usage))
 
 
 STUDIO = StudioDialect()

@@ -11,7 +11,7 @@ Settled here, beside what `chat_completions` shares with `studio`:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -289,6 +289,25 @@ def _context(wire: ChatCompletionRequest) -> RequestContext:
 
 
 class _OpenAIChunks(ChunkEncoder):
+    """One chunk and its one choice are filled in anew for each frame: most of it never changes."""
+
+    def __init__(
+        self,
+        request: ChatRequest,
+        head: ResponseHead,
+        encode_error: Callable[[DragomanError, str], bytes],
+    ) -> None:
+        super().__init__(request, head, encode_error)
+        self._choice = ChunkChoice(index=0, delta=Delta(), finish_reason=None)
+        self._chunk = ChatCompletionChunk(
+            id=self.id,
+            object="chat.completion.chunk",
+            created=head.created_s,
+            model=head.model,
+            system_fingerprint=head.system_fingerprint,
+            choices=[self._choice],
+        )
+
     def encode_chunk(
         self,
         choice: int,
@@ -297,32 +316,13 @@ class _OpenAIChunks(ChunkEncoder):
         logprobs: Logprobs | msgspec.UnsetType = msgspec.UNSET,
         usage: AnswerUsage | msgspec.UnsetType | None = msgspec.UNSET,
     ) -> bytes:
-        return _encoder.encode(
-            ChatCompletionChunk(
-                id=self.id,
-                object="chat.completion.chunk",
-                created=self.head.created_s,
-                model=self.head.model,
-                system_fingerprint=self.head.system_fingerprint,
-                choices=[
-                    ChunkChoice(index=choice, delta=delta, finish_reason=finish, logprobs=logprobs)
-                ],
-                usage=shown_usage(self.stream_usage, usage),
-            )
-        )
+        wire = self._choice
+        wire.index, wire.delta, wire.finish_reason, wire.logprobs = choice, delta, finish, logprobs
+        self._chunk.usage = shown_usage(self.stream_usage, usage)
+        return _encoder.encode(self._chunk)
 
     def encode_usage_chunk(self, usage: AnswerUsage) -> bytes:
-        return _encoder.encode(
-            ChatCompletionChunk(
-                id=self.id,
-                object="chat.completion.chunk",
-                created=self.head.created_s,
-                model=self.head.model,
-                system_fingerprint=self.head.system_fingerprint,
-                choices=[],
-                usage=usage,
-            )
-        )
+        return _encoder.encode(msgspec.structs.replace(self._chunk, choices=[], usage=usage))
 
 
 OPENAI = OpenAIDialect()

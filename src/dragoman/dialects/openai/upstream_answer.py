@@ -152,16 +152,13 @@ def decode_response(body: bytes) -> ChatResponse:
         raise ProviderGarbled(detail=f"not a chat completion: {type(error).__name__}") from error
     if answer.error and bytes(answer.error) != b"null":
         raise answer_error(body)
-    if not answer.choices or len(answer.choices) > MAX_CHOICES:
+    pieces = answer.choices
+    if not pieces or len(pieces) > MAX_CHOICES:
         raise ProviderGarbled(detail="an answer without choices, or with too many")
-    by_index = {
-        position if piece.index is None else piece.index: piece
-        for position, piece in enumerate(answer.choices)
-    }
-    if len(by_index) != len(answer.choices) or sorted(by_index) != list(range(len(by_index))):
-        raise ProviderGarbled(detail="choices whose indices do not count up from 0")
+    if len(pieces) > 1:
+        pieces = _in_order(pieces)
     return ChatResponse(
-        choices=tuple([_choice(by_index[index]) for index in range(len(by_index))]),
+        choices=tuple([_choice(piece) for piece in pieces]),
         usage=Usage(is_estimated=True) if answer.usage is None else decode_usage(answer.usage),
         upstream_id=None if answer.id is None else str(answer.id),
         upstream_model=answer.model,
@@ -169,32 +166,47 @@ def decode_response(body: bytes) -> ChatResponse:
     )
 
 
+def _in_order(pieces: Sequence[ChoicePiece]) -> list[ChoicePiece]:
+    by_index = {
+        position if piece.index is None else piece.index: piece
+        for position, piece in enumerate(pieces)
+    }
+    if sorted(by_index) != list(range(len(pieces))):
+        raise ProviderGarbled(detail="choices whose indices do not count up from 0")
+    return [by_index[index] for index in range(len(pieces))]
+
+
 def _choice(piece: ChoicePiece) -> Choice:
     message = piece.message
     if message is None:
         raise ProviderGarbled(detail="a choice without a message")
+    parts = _parts(message)
+    has_calls = bool(parts) and type(parts[-1]) is ToolCall
+    logprobs = piece.logprobs
+    return Choice(
+        parts=tuple(parts),
+        finish_reason=decode_reason(piece.finish_reason or "stop", has_calls=has_calls),
+        stop_sequence=piece.stop_reason if isinstance(piece.stop_reason, str) else None,
+        logprobs=decode_logprobs(logprobs.content) if logprobs and logprobs.content else None,
+    )
+
+
+def _parts(message: MessagePiece) -> list[Part]:
     content = message.content
     text, thought = ("", "") if content is None else split_content(content)
-    parts = decode_reasoning(
-        message.reasoning_content or message.reasoning or thought or None,
-        message.reasoning_details,
-    )
+    thought = message.reasoning_content or message.reasoning or thought
+    parts: list[Part] = []
+    if thought or message.reasoning_details:
+        parts = decode_reasoning(thought, message.reasoning_details)
     if text:
         parts.append(Text(text))
     if message.refusal:
         parts.append(Refusal(message.refusal))
-    calls = message.tool_calls or []
-    if message.function_call is not None and not calls:
-        calls = [CallPiece(function=message.function_call)]
-    if calls:
-        parts += _calls(calls)
-    logprobs = piece.logprobs
-    return Choice(
-        parts=tuple(parts),
-        finish_reason=decode_reason(piece.finish_reason or "stop", has_calls=bool(calls)),
-        stop_sequence=piece.stop_reason if isinstance(piece.stop_reason, str) else None,
-        logprobs=decode_logprobs(logprobs.content) if logprobs and logprobs.content else None,
-    )
+    if message.tool_calls:
+        parts += _calls(message.tool_calls)
+    elif message.function_call is not None:
+        parts += _calls([CallPiece(function=message.function_call)])
+    return parts
 
 
 def split_content(content: str | list[ContentPiece]) -> tuple[str, str]:
@@ -282,23 +294,28 @@ def decode_logprobs(pieces: Sequence[LogprobPiece]) -> tuple[TokenLogprob, ...]:
 
 
 def decode_usage(piece: UsagePiece) -> Usage:
-    prompt = max(piece.prompt_tokens or 0, 0)
-    completion = max(piece.completion_tokens or 0, 0)
+    prompt = _count(piece.prompt_tokens)
+    completion = _count(piece.completion_tokens)
     inputs, outputs = piece.prompt_tokens_details, piece.completion_tokens_details
-    reasoning = max((outputs.reasoning_tokens if outputs else 0) or 0, 0)
+    reasoning = _count(outputs.reasoning_tokens) if outputs is not None else 0
     if reasoning and (
         reasoning > completion or piece.total_tokens == prompt + completion + reasoning
     ):
         completion += reasoning
-    if inputs is None and piece.prompt_cache_hit_tokens is None:
+    cached = _count(inputs.cached_tokens) if inputs is not None else 0
+    cached = cached or _count(piece.prompt_cache_hit_tokens)
+    written = _count(inputs.cache_write_tokens) if inputs is not None else 0
+    if not (cached or written):
         return Usage(input_tokens=prompt, output_tokens=completion, reasoning_tokens=reasoning)
-    cached = (inputs.cached_tokens if inputs else None) or piece.prompt_cache_hit_tokens or 0
-    cached = min(max(cached, 0), prompt)
-    written = min(max((inputs.cache_write_tokens if inputs else 0) or 0, 0), prompt - cached)
+    cached = min(cached, prompt)
     return Usage(
         input_tokens=prompt,
         output_tokens=completion,
         cached_input_tokens=cached,
-        cache_write_tokens=written,
+        cache_write_tokens=min(written, prompt - cached),
         reasoning_tokens=reasoning,
     )
+
+
+def _count(given: int | None) -> int:
+    return given if given is not None and given > 0 else 0

@@ -165,7 +165,15 @@ class _Choice:
         thinks = delta.reasoning_content or delta.reasoning or delta.reasoning_details
         if type(content) is str and not thinks:
             if content:
-                self._grow("text", content, events, logprobs)
+                last = self.queue[-1] if self.queue else None
+                if last is not None and last.kind == "text" and logprobs is None:
+                    # Nearly every delta is this one. Text at the queue's end is open or waits.
+                    if last.is_started:
+                        events.append(PartDelta(content, self.index))
+                    else:
+                        last.fragments.append(content)
+                else:
+                    self._grow("text", content, events, logprobs)
         elif content is not None or thinks:
             text, thought = ("", "") if content is None else split_content(content)
             self._feed_thinking(delta, thought, events)
