@@ -581,10 +581,14 @@ def decode_sampling(body: CompletionBody) -> Sampling:
     if temperature is None and top_p is None and seed is None:  # noqa: SIM102  # the usual case first
         if frequency is None and presence is None and not bias:
             return NO_SAMPLING
-    require_range("temperature", temperature, 0, 2)
-    require_range("top_p", top_p, 0, 1)
-    require_range("frequency_penalty", frequency, -2, 2)
-    require_range("presence_penalty", presence, -2, 2)
+    if temperature is not None:
+        require_range("temperature", temperature, 0, 2)
+    if top_p is not None:
+        require_range("top_p", top_p, 0, 1)
+    if frequency is not None:
+        require_range("frequency_penalty", frequency, -2, 2)
+    if presence is not None:
+        require_range("presence_penalty", presence, -2, 2)
     if seed is not None and not -(2**63) <= seed < 2**63:
         raise InvalidRequest("seed must be a 64-bit integer", param="seed")
     return Sampling(

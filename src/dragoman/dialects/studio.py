@@ -392,7 +392,8 @@ class StudioDialect:
         if not wire.model:
             raise InvalidRequest("model is required", param="model")
         messages = _messages(wire.messages)
-        refuse_functions(wire)
+        if wire.functions or wire.function_call:
+            refuse_functions(wire)
         tools, switches = _split_tools(wire.tools)
         logprobs, top_logprobs = decode_logprobs(wire)
         stream = bool(wire.stream)
@@ -409,16 +410,16 @@ class StudioDialect:
             parallel_tool_calls=False if wire.parallel_tool_calls is False else None,
             sampling=decode_sampling(wire),
             max_output_tokens=decode_max_tokens(wire, least=0),
-            stop=decode_stop(wire.stop, most=MAX_STOPS),
-            choices=decode_choices(wire.n, least=0),
+            stop=() if wire.stop is None else decode_stop(wire.stop, most=MAX_STOPS),
+            choices=1 if wire.n is None else decode_choices(wire.n, least=0),
             response_format=decode_response_format(wire.response_format, takes_bare_schema=True),
             logprobs=logprobs,
             top_logprobs=top_logprobs,
-            thinking=decode_thinking(wire),
+            thinking=None if wire.reasoning_effort is None else decode_thinking(wire),
             stream=stream,
             stream_usage="separate_chunk" if wants_usage else "none",
             context=_context(wire, switches),
-            extensions=drop_nulls(unknown),
+            extensions=drop_nulls(unknown) if unknown else (),
         )
 
     def bind_target(self, request: ChatRequest, kind: Literal["model", "project"]) -> ChatRequest:

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Raw
 
 from dragoman.chat import (
+    AUTO_TOOL_CHOICE,
     NO_CONTEXT,
     ChatRequest,
     ChatResponse,
@@ -185,7 +186,8 @@ class OpenAIDialect:
         if not wire.model:
             raise InvalidRequest("model is required", param="model")
         messages = decode_messages(wire.messages)
-        refuse_functions(wire)
+        if wire.functions or wire.function_call:
+            refuse_functions(wire)
         tools = (
             tuple([decode_tool(f"tools[{i}]", tool) for i, tool in enumerate(wire.tools)])
             if wire.tools
@@ -198,21 +200,25 @@ class OpenAIDialect:
             target=wire.model,
             messages=messages,
             tools=tools,
-            tool_choice=decode_tool_choice(wire.tool_choice, tools),
+            tool_choice=(
+                AUTO_TOOL_CHOICE
+                if wire.tool_choice is None
+                else decode_tool_choice(wire.tool_choice, tools)
+            ),
             parallel_tool_calls=False if wire.parallel_tool_calls is False else None,
             sampling=decode_sampling(wire),
             default_sampling=DEFAULT_SAMPLING,
             max_output_tokens=decode_max_tokens(wire, least=1),
-            stop=decode_stop(wire.stop, most=MAX_STOPS),
-            choices=decode_choices(wire.n, least=1),
+            stop=() if wire.stop is None else decode_stop(wire.stop, most=MAX_STOPS),
+            choices=1 if wire.n is None else decode_choices(wire.n, least=1),
             response_format=decode_response_format(wire.response_format),
             logprobs=logprobs,
             top_logprobs=top_logprobs,
-            thinking=decode_thinking(wire),
+            thinking=None if wire.reasoning_effort is None else decode_thinking(wire),
             stream=stream,
             stream_usage=_stream_usage(wire) if stream else "none",
             context=_context(wire),
-            extensions=drop_nulls(unknown),
+            extensions=drop_nulls(unknown) if unknown else (),
         )
 
     def bind_target(self, request: ChatRequest, kind: Literal["model", "project"]) -> ChatRequest:
