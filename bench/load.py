@@ -79,7 +79,8 @@ def _run_wrk(plan: LoadPlan, core: int, folder: Path) -> LoadResult:
     output = subprocess.run(
         [
             *on_core(core),
-            *("wrk", "-t1", f"-c{plan.clients}", f"-d{seconds}s", "-s", str(script)),
+            *("wrk", "-t1", f"-c{plan.clients}", f"-d{seconds}s", "--timeout", "30s"),
+            *("-s", str(script)),
             f"http://127.0.0.1:{plan.port}{plan.path}",
         ],
         check=True,
