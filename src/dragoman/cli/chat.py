@@ -19,7 +19,15 @@ from urllib.parse import urlsplit
 
 import typer
 
-from dragoman.cli.terminal import ConfigOption, DataDirOption, Failure, opened_store, read_config
+from dragoman.cli.terminal import (
+    ConfigOption,
+    DataDirOption,
+    Failure,
+    err,
+    local_url,
+    opened_store,
+    read_config,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -85,7 +93,7 @@ def chat(
 
     settings = read_config(config, data_dir=data_dir)
     question = _question(message or [])
-    address = url or _local_url(settings)
+    address = url or local_url(settings)
     _stop_cleanly_on_signals()
     with _secret(settings, address, key) as secret, asyncio.Runner() as runner:
         try:
@@ -124,11 +132,6 @@ def _read_stdin() -> str:
     if len(text) > MAX_INPUT_CHARS:
         raise Failure(f"stdin is longer than {MAX_INPUT_CHARS} characters", exit_code=2)
     return text
-
-
-def _local_url(settings: Config) -> str:
-    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::", "*"} else settings.host  # noqa: S104
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
 def _first(models: list[str]) -> str:
@@ -184,13 +187,17 @@ async def _answer(conversation: Conversation, question: str) -> None:
     """Show the answer to `question` as it comes. Raises `ServerSaidNo`."""
     is_terminal = sys.stdout.isatty()
     wrote = ""
+    waiting = err().status("…")
+    waiting.start()  # shows only on a terminal
     try:
         async with aclosing(conversation.ask(question)) as pieces:
             async for piece in pieces:
+                waiting.stop()
                 wrote = piece.translate(_CONTROLS) if is_terminal else piece
                 sys.stdout.write(wrote)
                 sys.stdout.flush()
     finally:
+        waiting.stop()
         if wrote and not wrote.endswith("\n"):
             sys.stdout.write("\n")
             sys.stdout.flush()

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from dragoman.cli.doctor import Finding
+from dragoman.cli.terminal import local_url
 from dragoman.config import Config, ConfiguredProvider, resolve_secret
 from dragoman.engine.model_files import (
     PACKAGED_NAME,
@@ -265,9 +266,7 @@ async def _port(config: Config, client: HttpClient) -> Finding:
 
 
 async def _who_listens(config: Config, client: HttpClient) -> Finding:
-    host = "127.0.0.1" if config.host in {"0.0.0.0", "::"} else config.host  # noqa: S104
-    shown = f"[{host}]" if ":" in host else host
-    endpoint = Endpoint("GET", f"http://{shown}:{config.port}/healthz")
+    endpoint = Endpoint("GET", f"{local_url(config)}/healthz")
     try:
         response = await client.send(
             HttpRequest(endpoint, timeouts=HEALTH_TIMEOUTS, max_body_bytes=64 * 1024)
@@ -298,15 +297,16 @@ async def _provider(configured: ConfiguredProvider, client: HttpClient) -> Findi
             check, "warning", "it has no models", "add [[providers.models]] with an id below it"
         )
     remedy = f"check base_url ({row.base_url}), the network and the proxy"
+    provider = HttpProvider(row, client, resolve_secret)
     try:
-        provider = HttpProvider(row, client, resolve_secret)
         async with asyncio.timeout(PROVIDER_TIMEOUT_S):
             health = await provider.check()
-        await provider.aclose()
     except TimeoutError:
         return Finding(check, "fault", f"no answer within {PROVIDER_TIMEOUT_S} s", remedy)
     except DragomanError as error:
         return Finding(check, "fault", error.detail or error.message, remedy)
+    finally:
+        await provider.aclose()
     if not health.ok:
         return Finding(check, "fault", health.message, health.remedy or remedy)
     return Finding(check, "ok", health.message)

@@ -93,4 +93,8 @@ def _show(findings: list[Finding]) -> None:
         if finding.remedy is not None and finding.verdict != "ok":
             console.print("  →", finding.remedy)
     faults = sum(finding.verdict == "fault" for finding in findings)
-    console.print("All is well." if not faults else f"{faults} to mend.")
+    warnings = sum(finding.verdict == "warning" for finding in findings)
+    if faults or warnings:
+        console.print(f"{faults} faults, {warnings} warnings.")
+    else:
+        console.print("All is well.")

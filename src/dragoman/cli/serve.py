@@ -13,6 +13,7 @@ from dragoman.cli.terminal import (
     ConfigOption,
     DataDirOption,
     Failure,
+    local_url,
     opened_store,
     read_config,
     warn,
@@ -122,9 +123,6 @@ def _show_first_key(settings: Config) -> None:
 
 def first_key_text(settings: Config, secret: str) -> str:
     """What a first start says: the key, and a request to paste."""
-    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104
-    shown = f"[{host}]" if ":" in host else host
-    port = str(settings.port) if settings.port else "PORT"
     return f"""
 Your key, shown this once (only its hash is stored):
 
@@ -132,7 +130,7 @@ Your key, shown this once (only its hash is stored):
 
 Try it, in another terminal:
 
-  curl http://{shown}:{port}/v1/chat/completions \\
+  curl {local_url(settings)}/v1/chat/completions \\
     -H "Authorization: Bearer {secret}" \\
     -H "Content-Type: application/json" \\
     -d '{{"model":"{settings.default_model}","messages":[{{"role":"user","content":"What is the capital of France?"}}]}}'

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from dragoman.config import Config
     from dragoman.stores import Store
 
+PIPE_WIDTH = 1000
+PORT_FILE = "port"
+"""Where a server that was given port 0 says, in its data directory, which one it has."""
+
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
@@ -51,7 +55,9 @@ def out() -> Console:
     """The console for answers."""
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
+    # A pipe has no width: what reads it wants each row on one line.
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Console(highlight=False, markup=False, width=width)
 
 
 def err() -> Console:
@@ -64,7 +70,7 @@ def err() -> Console:
 def print_json(value: object) -> None:
     import msgspec
 
-    typer.echo(msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2).decode())
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def read_config(path: Path | None, **overrides: object) -> Config:
@@ -79,6 +85,18 @@ def read_config(path: Path | None, **overrides: object) -> Config:
     for warning in config.warnings:
         warn(warning)
     return config
+
+
+def local_url(config: Config) -> str:
+    """Where the server of this configuration is reached from this machine."""
+    host = "127.0.0.1" if config.host in {"0.0.0.0", "::", "*"} else config.host  # noqa: S104
+    port = str(config.port)
+    if config.port == 0:
+        try:
+            port = (config.data_dir / PORT_FILE).read_text().strip()
+        except OSError:
+            port = "PORT"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 @contextmanager
