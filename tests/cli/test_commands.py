@@ -1,0 +1,144 @@
+"""What holds for every command: help that teaches, exit codes, quick starts."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Run
+
+from dragoman import __version__
+
+COMMANDS = [
+    (),
+    ("serve",),
+    ("chat",),
+    ("doctor",),
+    ("models",),
+    ("models", "list"),
+    ("models", "show"),
+    ("models", "install"),
+    ("keys",),
+    ("keys", "create"),
+    ("keys", "list"),
+    ("keys", "revoke"),
+    ("config",),
+    ("config", "show"),
+    ("config", "schema"),
+    ("config", "docs"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_of_every_command_teaches_by_an_example(
+    dragoman: Run, command: tuple[str, ...]
+) -> None:
+    ran = dragoman(*command, "--help")
+    assert ran.code == 0
+    assert "Usage: dragoman" in ran.out
+    example = re.search(r"(?:Example|Begin with): (.*dragoman \w+)", ran.out)
+    assert example is not None
+    assert ran.err == ""
+
+
+def test_every_option_of_every_command_is_described(dragoman: Run) -> None:
+    seen = 0
+    for command in COMMANDS:
+        for line in dragoman(*command, "--help").out.splitlines():
+            option = re.match(r"│\s+\*?\s*(--[\w-]+)(.*)│$", line)
+            if option is not None:
+                seen += 1
+                text = re.sub(r"<\w+>|\b[A-Z]+\b|-\w", "", option[2])
+                assert re.search(r"[a-z]{3}", text), (command, line)
+    assert seen > 40
+
+
+def test_version_is_told(dragoman: Run) -> None:
+    ran = dragoman("--version")
+    assert (ran.code, ran.out) == (0, f"dragoman {__version__}\n")
+
+
+@pytest.mark.parametrize("arguments", [("nonsense",), ("keys", "create"), ("serve", "--nonsense")])
+def test_wrong_usage_ends_with_2_and_says_why(dragoman: Run, arguments: tuple[str, ...]) -> None:
+    ran = dragoman(*arguments)
+    assert ran.code == 2
+    assert ran.out == ""
+    assert "dragoman" in ran.err
+    assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize(
+    "command", [("serve",), ("keys", "list"), ("models", "list"), ("config", "show"), ("chat", "x")]
+)
+def test_a_bad_setting_ends_with_2_and_names_itself(
+    dragoman: Run, command: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "bad.toml").write_text("prot = 1")
+    ran = dragoman(*command, "--config", str(tmp_path / "bad.toml"))
+    assert ran.code == 2
+    assert ran.out == ""
+    assert ran.err == (f"error: {tmp_path}/bad.toml: prot is not a setting; did you mean port?\n")
+
+
+def test_a_bad_database_ends_with_1_and_names_itself(dragoman: Run, data_dir: Path) -> None:
+    data_dir.mkdir()
+    (data_dir / "dragoman.db").write_bytes(b"x" * 4096)
+    ran = dragoman("keys", "list")
+    assert ran.code == 1
+    assert f"{data_dir}/dragoman.db is not a sound database" in ran.err
+
+
+def test_completion_can_be_had(shell: Run) -> None:
+    ran = shell(
+        env={
+            "_DRAGOMAN_COMPLETE": "complete_bash",
+            "COMP_WORDS": "dragoman ke",
+            "COMP_CWORD": "1",
+        }
+    )
+    assert ran.out.split() == ["keys"]
+
+
+def seconds(code: str) -> float:
+    """The best of three: how much CPU time a new interpreter spends on `code`, beyond its start."""
+
+    def spend(code: str) -> float:
+        measure = f"import time; {code}; print(time.process_time())"
+        done = subprocess.run(
+            [sys.executable, "-c", measure], capture_output=True, text=True, check=True
+        )
+        return float(done.stdout)
+
+    return min(spend(code) for _ in range(3)) - min(spend("pass") for _ in range(3))
+
+
+def test_importing_the_package_is_instant() -> None:
+    assert seconds("import dragoman") < 0.1
+
+
+def test_the_tree_of_commands_is_quick_to_import() -> None:
+    assert seconds("import dragoman.cli.main") < 0.3
+
+
+def test_help_loads_neither_the_server_nor_the_database() -> None:
+    code = (
+        "import sys; import dragoman.cli.main;"
+        "heavy = {'asyncio', 'uvicorn', 'sqlalchemy', 'alembic', 'numpy', 'xllamacpp', 'sqlite3'};"
+        "found = heavy & set(sys.modules); sys.exit(str(found) if found else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_is_shown_quickly(shell: Run) -> None:
+    def once() -> float:
+        began = time.perf_counter()
+        assert shell("--help").code == 0
+        return time.perf_counter() - began
+
+    # A quarter of a second alone on the machine; tests run beside others.
+    assert min(once() for _ in range(3)) < 1.0
