@@ -334,7 +334,7 @@ class Connection(asyncio.Protocol):
         self._unproductive_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self._is_done:
                 text = f"{self._name} sent what is not HTTP: {type(error).__name__}"
                 self.abort(BadResponse(text))

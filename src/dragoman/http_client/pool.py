@@ -8,6 +8,7 @@ finds it reached waits in line, and is handed either a free connection or the ri
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -158,7 +159,7 @@ class Pool:
             raise
         except OSError as error:
             through = f" through the proxy {proxy.host}:{proxy.port}" if proxy is not None else ""
-            text = f"{origin}{through}: {error.strerror or type(error).__name__}"
+            text = f"{origin}{through}: {_reason(error)}"
             raise (ProxyFailed if proxy is not None else ConnectFailed)(text) from error
 
     # --- What connections tell their pool ---
@@ -198,3 +199,10 @@ class Pool:
             waiter.set_exception(error)
         for connection in list(self._connections):
             connection.abort(error)
+
+
+def _reason(error: OSError) -> str:
+    """What the system says; event loops word it in their own ways, or not at all."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or type(error).__name__
