@@ -44,13 +44,6 @@ STDERR_TAIL_BYTES = 4096
 MAX_SOCKET_PATH_BYTES = 100
 """The kernel's bound is 108: https://man7.org/linux/man-pages/man7/unix.7.html"""
 
-CHILD_ENVIRONMENT = {
-    # The engine's threads meet hundreds of times a token. Spinning until all are there costs ten times
-    # the speed as soon as anything else wants a processor; sleeping costs little at any time.
-    # https://gcc.gnu.org/onlinedocs/libgomp/OMP_005fWAIT_005fPOLICY.html
-    "OMP_WAIT_POLICY": "passive",
-}
-
 _log = logging.getLogger(__name__)
 
 
@@ -221,7 +214,6 @@ class EngineSupervisor:
             stderr=PIPE,
             # Ctrl-C is for the server, which ends the child in its own time.
             start_new_session=True,
-            env={**os.environ, **CHILD_ENVIRONMENT},
         )
         tail = bytearray()
         drain = asyncio.create_task(_keep_tail(process, tail))
