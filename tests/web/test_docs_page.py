@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import dragoman.web
-from dragoman.web.docs_page import CONTENT_SECURITY_POLICY, render_page
+from dragoman.web.docs_page import render_page
+from dragoman.web.interface import CONTENT_SECURITY_POLICY
 
 VOID = {"meta", "link", "input", "wbr"}
 STATIC = Path(dragoman.web.__file__).parent / "static"

@@ -13,10 +13,6 @@ from typing import Any
 
 import msgspec
 
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self';"
-    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 KEY_VARIABLE = "DRAGOMAN_API_KEY"
 
 _REF = "#/components/schemas/"

@@ -1,6 +1,7 @@
 """What this server offers, described: `/openapi.json`, the page at `/docs` and its files.
 
-Made at the first request for any of them, and kept: nothing of it costs a start anything.
+Made at the first request for any of them, and kept. What makes them is imported then, too: nothing of
+it costs a start anything.
 """
 
 from __future__ import annotations
@@ -12,20 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from dragoman import errors
-from dragoman.dialects.anthropic import CountTokensRequest, TokenCount
-from dragoman.ports import Dialect, Example
-from dragoman.web.docs_page import CONTENT_SECURITY_POLICY, render_page
-from dragoman.web.neighbours import Health, ModelEntry, ModelList
-from dragoman.web.openapi import (
-    UNKNOWN_MODEL,
-    Answer,
-    Content,
-    Operation,
-    PathParameter,
-    completion_operation,
-    describe_interface,
-    error_answers,
+from dragoman.ports import Dialect
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 Page = tuple[int, list[tuple[bytes, bytes]], bytes]
@@ -37,123 +29,6 @@ _STATIC_TYPES = {
     "/docs/icon.svg": b"image/svg+xml",
 }
 PATHS = ("/openapi.json", "/docs", *_STATIC_TYPES)
-
-
-def operations(dialects: Sequence[Dialect]) -> list[Operation]:
-    """Everything that the server answers: each dialect's completions, then what stands beside."""
-    found: list[Operation] = []
-    for dialect in dialects:
-        found.append(completion_operation(dialect))
-        found += _beside(dialect)
-    found.append(_health())
-    return found
-
-
-def _beside(dialect: Dialect) -> list[Operation]:
-    match dialect.name:
-        case "openai":
-            return [
-                _model_list("/v1/models", dialect),
-                _model("/v1/models/{model}", dialect),
-            ]
-        case "studio":
-            return [
-                _model_list("/api/v1/models", dialect),
-                _model("/api/v1/models/{model}", dialect),
-            ]
-        case "anthropic":
-            return [_count_tokens(dialect)]
-        case "dreamsolve":
-            return []
-
-
-def _success(description: str, type_: type) -> Answer:
-    return Answer(status=200, description=description, contents=(Content(type=type_),))
-
-
-def _model_list(path: str, dialect: Dialect) -> Operation:
-    return Operation(
-        method="get",
-        path=path,
-        id=f"{dialect.name}_models",
-        family=dialect.name,
-        summary="The models that can be asked for",
-        answers=(
-            _success("All of them.", ModelList),
-            *error_answers(dialect, (errors.Unauthenticated(),)),
-        ),
-        names_request_in_own_header=dialect.names_request_in_own_header,
-    )
-
-
-def _model(path: str, dialect: Dialect) -> Operation:
-    return Operation(
-        method="get",
-        path=path,
-        id=f"{dialect.name}_model",
-        family=dialect.name,
-        summary="One model",
-        path_parameters=(
-            PathParameter("model", "Its id, or an alias of it; may hold slashes.", "local"),
-        ),
-        answers=(
-            _success("The model.", ModelEntry),
-            *error_answers(dialect, (errors.Unauthenticated(), UNKNOWN_MODEL)),
-        ),
-        names_request_in_own_header=dialect.names_request_in_own_header,
-    )
-
-
-def _count_tokens(dialect: Dialect) -> Operation:
-    known = {field.encode_name for field in msgspec.structs.fields(CountTokensRequest)}
-    asked = dialect.wire.examples[0]
-    example = Example(
-        name=asked.name,
-        summary=asked.summary,
-        body={name: value for name, value in asked.body.items() if name in known},
-    )
-    return Operation(
-        method="post",
-        path="/v1/messages/count_tokens",
-        id="anthropic_count_tokens",
-        family=dialect.name,
-        summary="Count the tokens of a prompt; nothing is generated",
-        request=CountTokensRequest,
-        examples=(example,),
-        answers=(
-            _success("How many there are.", TokenCount),
-            *error_answers(
-                dialect,
-                (
-                    errors.MalformedBody(),
-                    errors.Unauthenticated(),
-                    UNKNOWN_MODEL,
-                    errors.BodyTooLarge(),
-                    errors.ProviderTimeout(),
-                ),
-            ),
-        ),
-        names_request_in_own_header=dialect.names_request_in_own_header,
-    )
-
-
-def _health() -> Operation:
-    return Operation(
-        method="get",
-        path="/healthz",
-        id="health",
-        family="server",
-        summary="Whether the server takes requests, and which of its features are on",
-        answers=(
-            _success("It does.", Health),
-            Answer(
-                status=503,
-                description="It is stopping.",
-                contents=(Content(type=Health),),
-            ),
-        ),
-        is_public=True,
-    )
 
 
 class InterfacePages:
@@ -171,12 +46,17 @@ class InterfacePages:
     @cached_property
     def document(self) -> bytes:
         """The OpenAPI document."""
+        from dragoman.web.openapi import describe_interface  # noqa: PLC0415 - see the module's top
+        from dragoman.web.operations import operations  # noqa: PLC0415
+
         return describe_interface(
             operations(self._dialects), version=self._version, server_url=self._server_url
         )
 
     @cached_property
     def _pages(self) -> dict[str, Page]:
+        from dragoman.web.docs_page import render_page  # noqa: PLC0415
+
         html = render_page(msgspec.json.decode(self.document)).encode()
         pages = {
             "/openapi.json": _page(self.document, b"application/json"),
