@@ -131,7 +131,7 @@ def _is_overflow(complaint: _Complaint) -> bool:
 
 def _overflow(complaint: _Complaint, detail: str) -> ContextOverflow:
     prompt, context = complaint.prompt_tokens, complaint.context_tokens
-    numbers = f": it has {prompt} tokens, and the context {context}" if prompt and context else ""
+    numbers = f": they have {prompt} tokens, and it holds {context}" if prompt and context else ""
     return ContextOverflow(
         f"messages do not fit the model's context{numbers}", param="messages", detail=detail
     )
