@@ -56,11 +56,17 @@ def serve(
     settings = _install_model(settings)
     _show_first_key(settings)
     from dragoman.app import serve as run
+    from dragoman.config import ConfigError
+    from dragoman.errors import DragomanError
 
     try:
         run(settings)
     except OSError as error:
         raise _port_failure(settings.host, settings.port, error) from error
+    except ConfigError as error:
+        raise Failure(str(error), exit_code=2) from error
+    except DragomanError as error:
+        raise Failure(error.detail or error.message) from error
 
 
 def _require_port(host: str, port: int) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 REVISIONS = ("0001",)
-"""Appended to with each file in `migrations/versions`; a test compares the two."""
+"""Appended to with each file in `migrations/versions`; a test compares the two.
+
+A new version: change `schema`, add the file by hand after the last one's pattern, append its name
+here, and run `python -m dragoman.stores.statements`.
+"""
 
 HEAD = REVISIONS[-1]
