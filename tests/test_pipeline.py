@@ -206,7 +206,8 @@ async def test_the_answer_is_headed_by_the_model_that_gave_it() -> None:
 
 
 async def test_a_fallback_answers_when_the_first_fails_before_its_first_token() -> None:
-    for first in ([ProviderOverloaded()], [[Started()], ProviderGarbled()], []):
+    scripts: list[list[Step]] = [[ProviderOverloaded()], [[Started()], ProviderGarbled()], []]
+    for first in scripts:
         made = house(first, [said("second")])
         events, head = await made.stream(asking())
         assert collect(events).choices[0].text == "second"

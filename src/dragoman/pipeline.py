@@ -260,7 +260,7 @@ class Pipeline:
 
     async def count_input(self, request: ChatRequest, model: Model) -> InputCount:
         """The prompt's tokens: exact where the provider can tell, else estimated."""
-        bound = bind(request, model) if request.max_output_tokens != 0 else request
+        bound = bind(msgspec.structs.replace(request, max_output_tokens=None), model)
         tokens = await self._providers[model.provider].count_input(bound, model)
         if tokens is not None:
             return InputCount(tokens, is_estimated=False)

@@ -82,27 +82,32 @@ def test_random_bytes(
     error_text(path, response)
 
 
+HELLO = b'{"messages":[{"role":"user","content":"hi"}]'
+CRAFTED = {
+    "brackets": b"[" * 200_000,
+    "nested": b'{"messages":' + b"[" * 200_000,
+    "deep unknown": b'{"messages":[],"x":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}",
+    "surrogate": b'{"messages":[{"role":"user","content":"\\ud800"}]}',
+    "digits": HELLO + b',"n":' + b"9" * 5000 + b"}",
+    "1e400": HELLO + b',"temperature":1e400}',
+    "nan": HELLO + b',"temperature":NaN}',
+    "twice": HELLO + b',"messages":[]}',
+}
+UNKNOWN_TO_DREAMSOLVE = ("digits", "1e400")
+"""It has neither field, and what a dialect does not know it ignores."""
+
+
 @every_path
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"[" * 200_000,
-        b'{"messages":' + b"[" * 200_000,
-        b'{"messages":[],"x":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}",
-        b'{"messages":[{"role":"user","content":"\\ud800"}]}',
-        b'{"messages":[{"role":"user","content":"hi"}],"n":' + b"9" * 5000 + b"}",
-        b'{"messages":[{"role":"user","content":"hi"}],"temperature":1e400}',
-        b'{"messages":[{"role":"user","content":"hi"}],"temperature":NaN}',
-        b'{"messages":[{"role":"user","content":"hi"}],"messages":[]}',
-    ],
-    ids=["brackets", "nested", "deep unknown", "surrogate", "digits", "1e400", "nan", "twice"],
-)
+@pytest.mark.parametrize("name", list(CRAFTED))
 def test_crafted_bodies(
-    http: httpx.Client, provider: ScriptedProvider, path: str, content: bytes
+    http: httpx.Client, provider: ScriptedProvider, path: str, name: str
 ) -> None:
-    response = http.post(path, content=content)
-    assert 400 <= response.status_code < 500
-    error_text(path, response)
+    response = http.post(path, content=CRAFTED[name])
+    if path == "/api/v1/completions" and name in UNKNOWN_TO_DREAMSOLVE:
+        assert response.status_code == 200
+    else:
+        assert 400 <= response.status_code < 500
+        error_text(path, response)
 
 
 def raw(served: Served, data: bytes) -> bytes:
@@ -123,7 +128,7 @@ def raw(served: Served, data: bytes) -> bytes:
         b"GET\r\n\r\n",
         b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: -5\r\n\r\n",
         b"POST /v1/chat/completions HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
-        b"GET /healthz HTTP/1.1\r\nx: " + b"a" * 200_000 + b"\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nx: " + b"a" * 2_000_000 + b"\r\n\r\n",
     ],
     ids=["binary", "no path", "negative length", "bad chunk", "endless header"],
 )
@@ -132,7 +137,7 @@ def test_broken_http_is_answered_or_closed_and_the_server_lives(
 ) -> None:
     try:
         answer = raw(gateway, data)
-    except ConnectionError:
+    except OSError:
         answer = b""
     assert answer == b"" or b" 400 " in answer or b" 401 " in answer
     assert httpx.get(gateway.url + "/healthz").status_code == 200

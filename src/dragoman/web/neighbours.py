@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from dragoman.errors import InvalidRequest, UnknownEntity
+from dragoman.errors import InvalidRequest, UnknownRoute
 from dragoman.policy.routing import ModelDirectory
 from dragoman.ports import Dialect
 from dragoman.records.model import Model
@@ -112,7 +112,7 @@ class ModelRoute(Route):
         name = unquote(call.path[len(self._prefix) :])
         model = self._directory.resolve(name)
         if model is None:
-            raise UnknownEntity(f"model '{name[:100]}' does not exist", param="model")
+            raise UnknownRoute(f"The model '{name[:100]}' does not exist.", param="model")
         await call.send_whole(200, [_JSON], msgspec.json.encode(entry_of(model)))
 
 
@@ -149,7 +149,7 @@ class StaticRoute(Route):
             raise InvalidRequest("the path must be ASCII")
         found = self._page(call.path)
         if found is None:
-            raise UnknownEntity(f"there is nothing at {call.path[:200]!r}", entity="page")
+            raise UnknownRoute(f"There is nothing at {call.path[:200]!r}.")
         status, headers, body = found
         answer_headers: Headers = list(headers)
         etag = next((value for name, value in headers if name == b"etag"), None)

@@ -20,6 +20,7 @@ from dragoman.web.application import Application
 from dragoman.web.in_flight import InFlight
 
 MAX_HEAD_BYTES = 64 * 1024
+"""Past it no more is read; what one read brings (256 KiB at most) may be over it."""
 HEAD_TIMEOUT_S = 30.0
 KEEP_ALIVE_S = 75
 CUT_WAIT_S = 2
