@@ -260,6 +260,12 @@ def test_parts_that_cannot_be_sent_are_refused_by_their_path(said: Message, para
     assert caught.value.param == param
 
 
+def test_instructions_alone_are_refused() -> None:
+    with pytest.raises(UnsupportedField) as caught:
+        encode(message("system", "Be kind."), message("user", " "))
+    assert caught.value.param == "messages"
+
+
 def test_neutral_values_are_not_refused() -> None:
     sampling = Sampling(temperature=1.0, frequency_penalty=0.0, presence_penalty=0.0)
     assert encode(sampling=sampling)["temperature"] == 1.0

@@ -317,6 +317,11 @@ class _Turns:
                 turns[-1].content += blocks
             elif blocks:
                 turns.append(_Turn(role, blocks))
+        if not turns:
+            raise UnsupportedField(
+                "messages must say something beside instructions to this model",
+                param="messages",
+            )
         for turn in turns:
             _settle(turn)
         if len(system) == 1 and system[0].cache_control is msgspec.UNSET:
