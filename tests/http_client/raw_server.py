@@ -82,18 +82,22 @@ async def serve(
         server.accepted += 1
         server.open += 1
         server.all_closed.clear()
-        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            await handler(Line(reader, writer))
-        writer.close()
-        tasks.discard(task)
-        server.open -= 1
-        if not server.open:
-            server.all_closed.set()
+        # uvloop raises RuntimeError where a write meets a connection that the client has closed.
+        ended = (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, RuntimeError)
+        try:
+            with suppress(*ended):
+                await handler(Line(reader, writer))
+        finally:
+            writer.close()
+            tasks.discard(task)
+            server.open -= 1
+            if not server.open:
+                server.all_closed.set()
 
     if unix_path is not None:
         listener = await asyncio.start_unix_server(accept, unix_path)
     else:
-        listener = await asyncio.start_server(accept, host, 0, ssl=tls)
+        listener = await asyncio.start_server(accept, host, 0, ssl=tls, backlog=1024)
         server.port = listener.sockets[0].getsockname()[1]
     try:
         yield server

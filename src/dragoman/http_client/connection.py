@@ -256,6 +256,7 @@ class Connection(asyncio.Protocol):
         self._is_out_of_step = False
         self._is_kept_alive = False
         self._is_head_in = False
+        self._head_bytes = 0
         self._unproductive_bytes = 0
         self._body_bytes = 0
         self._ends_at = _FOREVER
@@ -290,7 +291,7 @@ class Connection(asyncio.Protocol):
         self.max_body_bytes = request.max_body_bytes
         self._has_data = self._is_informational = self._is_head_in = False
         self._is_done = self._is_out_of_step = self._is_kept_alive = False
-        self._unproductive_bytes = self._body_bytes = 0
+        self._head_bytes = self._unproductive_bytes = self._body_bytes = 0
         timeouts = request.timeouts
         now = self.loop.time()
         self._ends_at = now + timeouts.total_s
@@ -340,14 +341,10 @@ class Connection(asyncio.Protocol):
                 self.abort(BadResponse(text))
                 return
             self._is_out_of_step = True
+        if self._is_too_large():
+            return
         if self._is_done:
             self._finish(response, request)
-            return
-        if self._body_bytes > self.max_body_bytes:
-            self.abort(ResponseTooLarge(f"{self._name} sent over {self.max_body_bytes} bytes"))
-            return
-        if self._unproductive_bytes > self._settings.max_head_bytes:
-            self.abort(ResponseTooLarge(f"{self._name} sent too long a head or framing"))
             return
         if response.is_full:
             self._pause_reading()
@@ -375,6 +372,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._response is not None and not self._is_head_in:
+            self._head_bytes += len(name) + len(value) + 4
             self._response.add_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -411,13 +409,25 @@ class Connection(asyncio.Protocol):
 
     # --- Endings ---
 
+    def _is_too_large(self) -> bool:
+        """Whether a bound is passed, which ends the connection.
+
+        `_head_bytes` bounds a head however it is split; `_unproductive_bytes` whatever else never
+        becomes a body: a header without end, informational answers, trailers, chunk extensions.
+        """
+        bound = self._settings.max_head_bytes
+        if self._body_bytes > self.max_body_bytes:
+            self.abort(ResponseTooLarge(f"{self._name} sent over {self.max_body_bytes} bytes"))
+        elif self._head_bytes > bound or (self._unproductive_bytes > bound and not self._is_done):
+            self.abort(ResponseTooLarge(f"{self._name} sent too long a head or framing"))
+        else:
+            return False
+        return True
+
     def _finish(self, response: HttpResponse, request: HttpRequest) -> None:
         """The answer's last byte is in."""
         transport = self._transport
         assert transport is not None
-        if self._body_bytes > self.max_body_bytes:
-            self.abort(ResponseTooLarge(f"{self._name} sent over {self.max_body_bytes} bytes"))
-            return
         response.complete()
         self._response = self._request = None
         if self._is_paused:
