@@ -46,6 +46,7 @@ from dragoman.policy.routing import (
     ModelDirectory,
     bind,
     estimate_input_tokens,
+    in_clients_words,
     targets,
 )
 from dragoman.policy.stop_strings import StopScanner
@@ -235,6 +236,8 @@ class Pipeline:
                 if scanner is not None and scanner.is_done:
                     yield scanner.close(await self._estimated_usage(bound, model, meter))
                     return
+        except InvalidRequest as error:
+            raise in_clients_words(error, request, bound) from error.__cause__
         finally:
             await stream.aclose()
         if not meter.is_whole:
@@ -261,7 +264,10 @@ class Pipeline:
     async def count_input(self, request: ChatRequest, model: Model) -> InputCount:
         """The prompt's tokens: exact where the provider can tell, else estimated."""
         bound = bind(msgspec.structs.replace(request, max_output_tokens=None), model)
-        tokens = await self._providers[model.provider].count_input(bound, model)
+        try:
+            tokens = await self._providers[model.provider].count_input(bound, model)
+        except InvalidRequest as error:
+            raise in_clients_words(error, request, bound) from error.__cause__
         if tokens is not None:
             return InputCount(tokens, is_estimated=False)
         return InputCount(estimate_input_tokens(bound), is_estimated=True)

@@ -16,12 +16,13 @@ from dragoman.chat import (
     Tool,
     ToolChoice,
 )
-from dragoman.errors import UnsupportedField
+from dragoman.errors import InvalidRequest, UnsupportedField
 from dragoman.policy.routing import (
     MIN_OUTPUT_TOKENS,
     ModelDirectory,
     bind,
     estimate_input_tokens,
+    in_clients_words,
     missing_feature,
     targets,
 )
@@ -164,6 +165,18 @@ def test_the_default_system_prompt_is_put_before_a_conversation_without_one() ->
         dialect="openai", target="m", messages=(Message("system", (Text("Mine."),)), *own)
     )
     assert bind(asked, prompted).messages == asked.messages
+
+
+def test_a_targets_error_numbers_the_messages_as_the_client_did() -> None:
+    asked = request()
+    bound = bind(asked, model(default_system_prompt="Be brief."))
+    error = InvalidRequest("messages[1].content holds a sound", param="messages[1].content")
+    told = in_clients_words(error, asked, bound)
+    assert (told.message, told.param) == (
+        "messages[0].content holds a sound",
+        "messages[0].content",
+    )
+    assert in_clients_words(error, asked, bind(asked, model())) is error
 
 
 def test_no_maximum_means_what_is_left_of_the_context_and_the_models_own() -> None:

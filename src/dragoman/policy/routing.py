@@ -8,6 +8,7 @@ limit are settled there, so that providers have nothing left to decide.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -22,7 +23,7 @@ from dragoman.chat import (
     ToolCall,
     ToolResult,
 )
-from dragoman.errors import UnsupportedField
+from dragoman.errors import InvalidRequest, UnsupportedField
 from dragoman.records.model import Feature, Model
 
 MIN_OUTPUT_TOKENS = 16
@@ -167,9 +168,10 @@ def _field_of(feature: Feature, request: ChatRequest) -> str:
     if feature == "images":
         place = _first_image(request.messages)
         assert place is not None
-        return f"messages[{place[0]}].content[{place[1]}]"
+        index = place[0] - _leading_system_turns(request)
+        return f"messages[{index}].content[{place[1]}]"
     if feature == "prefill":
-        return f"messages[{len(request.messages) - 1}]"
+        return f"messages[{len(request.messages) - 1 - _leading_system_turns(request)}]"
     if feature == "thinking":
         return "thinking" if request.dialect == "anthropic" else "reasoning_effort"
     return _FIELD_NAMES.get(feature, feature)
@@ -203,6 +205,36 @@ def bind(request: ChatRequest, model: Model) -> ChatRequest:
         max_output_tokens=_bind_output_limit(request, model),
         stop=request.stop[: model.max_stops] if model.max_stops is not None else request.stop,
     )
+
+
+_MESSAGE_INDEX = re.compile(r"\bmessages\[(\d+)\]")
+
+
+def in_clients_words(
+    error: InvalidRequest, request: ChatRequest, bound: ChatRequest
+) -> InvalidRequest:
+    """`error`, which a target raised of `bound`, with its messages numbered as the client did."""
+    shift = len(bound.messages) - len(request.messages) + _leading_system_turns(request)
+    if not shift:
+        return error
+
+    def renumber(text: str) -> str:
+        return _MESSAGE_INDEX.sub(lambda m: f"messages[{max(int(m[1]) - shift, 0)}]", text)
+
+    param = renumber(error.param) if error.param is not None else None
+    return type(error)(
+        renumber(error.message),
+        param=param,
+        retry_after_s=error.retry_after_s,
+        detail=error.detail,
+    )
+
+
+def _leading_system_turns(request: ChatRequest) -> int:
+    """How many messages of ours were no message of the client's: Anthropic's `system` is a field."""
+    if request.dialect != "anthropic" or request.messages[0].role != "system":
+        return 0
+    return 1
 
 
 def _bind_sampling(request: ChatRequest, model: Model) -> Sampling:
