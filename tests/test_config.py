@@ -314,6 +314,7 @@ MODEL = ONE_PROVIDER + "[[providers.models]]\n"
         (MODEL + "id = 'x'\nfallbacks = ['x']", "providers[0].models[0].fallbacks[0] is the model itself"),
         (MODEL + "id = 'x'\ntemperature = 3", "providers[0].models[0].temperature is 3; use a number from 0 to 2"),
         ("[[providers]]\nkind = 'azure-openai'", "providers[0].base_url is missing; add the one of your"),
+        ("data_dir = '~nobody-of-that-name/x'", "~nobody-of-that-name/x names a home directory that"),
         ("port = x", "the file is not TOML: Invalid value (at line 1, column 8)"),
     ],
 )  # fmt: skip
@@ -408,6 +409,7 @@ def test_secrets_come_from_variables_and_files_without_white_space(tmp_path: Pat
     [
         ("env:KEY", "the environment variable KEY is not set; export it"),
         ("file:/nowhere/key", "the secret file /nowhere/key cannot be read: No such file"),
+        ("file:~nobody-of-that-name/k", "names a home directory that does not exist"),
         (SECRET, "a secret is given in plain text; write env:NAME or file:PATH"),
     ],
 )

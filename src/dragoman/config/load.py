@@ -24,6 +24,7 @@ from dragoman.config.models import (
     resolve_providers,
     warn_of_open_secrets,
 )
+from dragoman.config.paths import absolute_path, working_directory
 from dragoman.config.settings import Config, ConfigError, Settings
 from dragoman.http_client.settings import ProxySettings
 
@@ -49,16 +50,16 @@ def load_config(
     """
     environ = os.environ if environ is None else environ
     file = _find_file(path, environ)
+    base = file.parent if file is not None else working_directory()
     table: dict[str, Any] = {}
     if file is not None:
         try:
             table = _read_table(file)
             check_table(table, Settings)
+            if "data_dir" in table:
+                table["data_dir"] = str(absolute_path(table["data_dir"], base))
         except ConfigError as error:
             raise ConfigError(f"{file}: {error}") from None
-    base = file.parent if file is not None else Path.cwd()
-    if "data_dir" in table:
-        table["data_dir"] = str(absolute_path(table["data_dir"], base))
     origins = {name: str(file) for name in table}
     warnings = _apply_environment(table, environ, origins)
     for name, text in (overrides or {}).items():
@@ -120,9 +121,10 @@ def _find_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
     if path is None and environ.get("DRAGOMAN_CONFIG"):
         path = Path(environ["DRAGOMAN_CONFIG"])
     if path is not None:
-        return path.expanduser().absolute()
+        return absolute_path(str(path), working_directory())
     home = environ.get("XDG_CONFIG_HOME") or "~/.config"
-    for candidate in (Path.cwd() / FILE_NAME, Path(home, "dragoman", FILE_NAME).expanduser()):
+    here = working_directory()
+    for candidate in (here / FILE_NAME, absolute_path(home, here) / "dragoman" / FILE_NAME):
         if candidate.is_file():
             return candidate
     return None
@@ -144,20 +146,11 @@ def _read_table(file: Path) -> dict[str, Any]:
         raise ConfigError(f"the file is not TOML: {error}") from None
 
 
-def absolute_path(text: str, base: Path) -> Path:
-    """`text` as a path, `~` expanded, taken from `base` where it is relative."""
-    try:
-        path = Path(text).expanduser()
-    except RuntimeError:
-        raise ConfigError(f"{text} names a home directory that does not exist") from None
-    return path if path.is_absolute() else base / path
-
-
 def _place_data_dir(text: str | None, environ: Mapping[str, str]) -> Path:
     if text is not None:
-        return absolute_path(text, Path.cwd())
+        return absolute_path(text, working_directory())
     home = environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return absolute_path(home, Path.cwd()) / "dragoman"
+    return absolute_path(home, working_directory()) / "dragoman"
 
 
 def _check_origins(origins: tuple[str, ...]) -> None:

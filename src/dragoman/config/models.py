@@ -10,6 +10,7 @@ import msgspec
 
 from dragoman.chat import Sampling
 from dragoman.config.check import is_secret_name, suggest
+from dragoman.config.paths import absolute_path
 from dragoman.config.secrets import is_reference
 from dragoman.config.settings import (
     DEFAULT_MODEL_ALIAS,
@@ -45,9 +46,8 @@ def place_local_models(settings: Settings, base: Path) -> tuple[LocalModel, ...]
     placed = []
     for model in settings.local_models:
         if model.path is not None:
-            path = Path(model.path).expanduser()
             model = msgspec.structs.replace(  # noqa: PLW2901 - the same model, placed
-                model, path=str(path if path.is_absolute() else base / path)
+                model, path=str(absolute_path(model.path, base))
             )
         elif not model.aliases:
             model = msgspec.structs.replace(  # noqa: PLW2901 - the same model, named as usual
@@ -152,8 +152,7 @@ def _place_reference(value: str, base: Path) -> str:
     kind, _, where = value.partition(":")
     if kind != "file" or not is_reference(value):
         return value
-    path = Path(where).expanduser()
-    return f"file:{path if path.is_absolute() else base / path}"
+    return f"file:{absolute_path(where, base)}"
 
 
 def _check_base_url(url: str, path: str) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from dragoman.config.paths import absolute_path, working_directory
 from dragoman.config.settings import ConfigError
 
 MAX_SECRET_BYTES = 64 * 1024
@@ -42,10 +43,17 @@ def resolve_secret(reference: str, environ: Mapping[str, str] | None = None) -> 
         if not secret:
             raise SecretUnavailable(f"the environment variable {where} is not set; export it")
     else:
-        secret = _read_secret_file(Path(where).expanduser())
+        secret = _read_secret_file(_secret_path(where))
     if not secret.isprintable():
         raise SecretUnavailable(f"the secret at {reference} has line breaks or control characters")
     return secret
+
+
+def _secret_path(where: str) -> Path:
+    try:
+        return absolute_path(where, working_directory())
+    except ConfigError as error:
+        raise SecretUnavailable(str(error)) from None
 
 
 def _read_secret_file(path: Path) -> str:
