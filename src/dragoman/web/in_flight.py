@@ -16,6 +16,10 @@ from dragoman.web.call import Call
 
 WhyCancelled = Literal["client_gone", "server_stops"]
 
+WATCH_AFTER_S = 0.25
+"""Most answers are over sooner, and are spared the cost of a watcher. What happens to the client
+meanwhile is seen when the watch begins, well within the second in which it has to be."""
+
 
 class Guard:
     """Cancels the current task when the client goes. Enter it after the body was read.
@@ -24,11 +28,12 @@ class Guard:
     swallowed, and `why` tells its reason.
     """
 
-    __slots__ = ("_call", "_in_flight", "_task", "_watch", "why")
+    __slots__ = ("_call", "_in_flight", "_task", "_timer", "_watch", "why")
 
     def __init__(self, call: Call, in_flight: InFlight) -> None:
         self._call = call
         self._in_flight = in_flight
+        self._watch: asyncio.Task[None] | None = None
         self.why: WhyCancelled | None = None
 
     def __enter__(self) -> Guard:
@@ -36,8 +41,11 @@ class Guard:
         assert task is not None
         self._task = task
         self._in_flight.add(self)
-        self._watch = task.get_loop().create_task(self._watch_client())
+        self._timer = task.get_loop().call_later(WATCH_AFTER_S, self._begin_watch)
         return self
+
+    def _begin_watch(self) -> None:
+        self._watch = self._task.get_loop().create_task(self._watch_client())
 
     async def _watch_client(self) -> None:
         await self._call.wait_for_disconnect()
@@ -54,7 +62,9 @@ class Guard:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        self._watch.cancel()
+        self._timer.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
         self._in_flight.discard(self)
         if self.why is not None and exc_type is asyncio.CancelledError:
             self._task.uncancel()
