@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-from dragoman.engine.model_files import install_model, models_dir
 from tests.scripted_provider import ScriptedProvider
 from tests.server_process import KEY, ServerProcess
+
+from dragoman.engine.model_files import install_model, models_dir
 
 REPOSITORY = Path(__file__).parent.parent
 MODEL_CACHE = REPOSITORY / ".venv" / "share" / "dragoman"

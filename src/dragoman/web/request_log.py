@@ -7,6 +7,7 @@ Never the content, never a key.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from typing import IO, Literal
 
@@ -97,3 +98,18 @@ def _for_people(line: RequestLine) -> str:
     if line.detail is not None:
         text += f" ({line.detail})"
     return text + "\n"
+
+
+class LogLine(msgspec.Struct, frozen=True):
+    time_s: float
+    level: str
+    logger: str
+    message: str
+
+
+class JsonLogFormatter(logging.Formatter):
+    """Every other log record as one JSON object a line, like the request log's."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = LogLine(record.created, record.levelname.lower(), record.name, record.getMessage())
+        return msgspec.json.encode(line).decode()
