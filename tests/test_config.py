@@ -314,6 +314,7 @@ MODEL = ONE_PROVIDER + "[[providers.models]]\n"
         (MODEL + "id = 'x'\nfallbacks = ['x']", "providers[0].models[0].fallbacks[0] is the model itself"),
         (MODEL + "id = 'x'\ntemperature = 3", "providers[0].models[0].temperature is 3; use a number from 0 to 2"),
         ("[[providers]]\nkind = 'azure-openai'", "providers[0].base_url is missing; add the one of your"),
+        ("[[providers]]\nkind = 'vllm'", "providers[0].base_url is http://127.0.0.1:8000/v1, where this server itself listens"),
         ("data_dir = '~nobody-of-that-name/x'", "~nobody-of-that-name/x names a home directory that"),
         ("port = x", "the file is not TOML: Invalid value (at line 1, column 8)"),
     ],

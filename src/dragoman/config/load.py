@@ -21,6 +21,7 @@ from dragoman.config.models import (
     check_model_names,
     choose_default_model,
     place_local_models,
+    refuse_own_address,
     resolve_providers,
     warn_of_open_secrets,
 )
@@ -92,6 +93,7 @@ def _complete(
     _check_origins(settings.cors_origins)
     local_models = place_local_models(settings, base)
     providers = resolve_providers(settings.providers, table.get("providers", []), base)
+    refuse_own_address(providers, settings.host, settings.port)
     check_model_names(local_models, providers)
     return Config(
         host=settings.host,

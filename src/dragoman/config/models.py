@@ -177,6 +177,21 @@ def _check_base_url(url: str, path: str) -> None:
         )
 
 
+def refuse_own_address(providers: tuple[ConfiguredProvider, ...], host: str, port: int) -> None:
+    """Raise `ConfigError` where a provider is this very server, which would ask itself for ever."""
+    own = {host, "localhost", "127.0.0.1", "::1"}
+    for index, provider in enumerate(providers):
+        parts = urlsplit(provider.row.base_url)
+        if (
+            parts.hostname in own
+            and (parts.port or (443 if parts.scheme == "https" else 80)) == port
+        ):
+            raise ConfigError(
+                f"providers[{index}].base_url is {provider.row.base_url}, where this server itself "
+                "listens; set port, or the base_url, to another"
+            )
+
+
 def warn_of_open_secrets(providers: tuple[ConfiguredProvider, ...]) -> list[str]:
     """A warning for each provider whose key would travel where others can read it."""
     warnings = []

@@ -11,12 +11,14 @@ import inspect
 import json
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from dragoman.config.check import describe_type, is_list_of_sections, section_of
 from dragoman.config.load import ENVIRONMENT_PREFIX
 from dragoman.config.settings import ModelSection, ProviderSection, Settings
+from dragoman.providers.catalog import CATALOG
 from dragoman.records.local_model import LocalModel
 from dragoman.records.provider import Timeouts
 
@@ -98,7 +100,18 @@ def reference_text() -> str:
     for section, heading, text in _SECTIONS:
         title = f"`{heading}`" if heading.startswith("[") else heading
         parts.append(f"\n## {title}\n\n" + (f"{text}\n\n" if text else "") + _table(section))
+    parts.append(f"\n## Kinds of `[[providers]]`\n\n{_kinds()}")
     return "".join(parts)
+
+
+def _kinds() -> str:
+    lines = ["| Kind | API | Address | Key |", "|---|---|---|---|"]
+    for kind, row in sorted(CATALOG.items()):
+        host = urlsplit(row.base_url).hostname or ""
+        address = "yours" if host.endswith(".invalid") else f"`{row.base_url}`"
+        key = "none" if row.api_key is None else f"`{row.api_key}`"
+        lines.append(f"| `{kind}` | {row.wire} | {address} | {key} |")
+    return "\n".join(lines) + "\n"
 
 
 def _table(section: type[msgspec.Struct]) -> str:

@@ -62,7 +62,8 @@ class ModelSection(msgspec.Struct, frozen=True, kw_only=True):
     max_stops: Annotated[int, Meta(ge=0)] | None = None
     """How many stop strings it takes; the server applies the rest."""
     max_ttft_ms: Count | None = None
-    """The longest wait for a first token, in milliseconds, before the next fallback is tried."""
+    """The longest wait for a first token, in milliseconds, fallbacks included; past it a request is
+    answered with 408."""
     owned_by: Name | None = None
     """Shown in lists of models. Default: the provider's name."""
 
@@ -71,7 +72,7 @@ class ProviderSection(msgspec.Struct, frozen=True, kw_only=True):
     """A provider: a `kind` from the catalog with what differs, or everything spelled out."""
 
     kind: Name | None = None
-    """A row of the catalog: openai, anthropic, vllm, ollama, … Every other field overrides it."""
+    """A row of the catalog (see below). Every other field overrides the row's."""
     name: Name | None = None
     """Unique. Default: the kind."""
     wire: UpstreamWire | None = None
