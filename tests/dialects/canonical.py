@@ -92,7 +92,8 @@ def assistant_parts(draw: st.DrawFn) -> tuple[Part, ...]:
     parts: list[Part] = [*draw(reasoning)]
     parts += [Text(text) for text in draw(st.lists(some_text, max_size=1))]
     parts += [Refusal(text) for text in draw(st.lists(some_text, max_size=1))]
-    parts += draw(st.lists(tool_calls, max_size=3, unique_by=_call_id))
+    calls: list[ToolCall] = draw(st.lists(tool_calls, max_size=3, unique_by=_call_id))
+    parts += calls
     return tuple(parts)
 
 

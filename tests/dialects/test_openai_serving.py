@@ -242,10 +242,10 @@ USER = {"role": "user", "content": "Hi"}
 @pytest.mark.parametrize(
     ("fields", "param", "words"),
     [
-        ({"model": None}, "model", "model is required"),
+        ({"model": None}, "model", "must be a string, not null"),
         ({"model": ""}, "model", "model is required"),
         ({"model": 7}, "model", "model must be a string, not an integer"),
-        ({"messages": None}, "messages", "messages is required"),
+        ({"messages": None}, "messages", "must be an array, not null"),
         ({"messages": []}, "messages", "at least one"),
         ({"messages": "Hi"}, "messages", "must be an array"),
         ({"messages": [{}]}, "messages[0].role", "is required"),
@@ -319,6 +319,14 @@ def test_a_broken_rule_is_refused_by_name(fields: Any, param: str, words: str) -
     error = refusal(**fields)
     assert error.param == param
     assert words in error.message
+
+
+@pytest.mark.parametrize("field", ["model", "messages"])
+def test_what_is_required_is_missed_by_name(field: str) -> None:
+    body = {name: value for name, value in ASK.items() if name != field}
+    with pytest.raises(InvalidRequest) as caught:
+        OPENAI.decode_request(json.dumps(body).encode(), {})
+    assert (caught.value.message, caught.value.param) == (f"{field} is required", field)
 
 
 def test_a_metadata_value_must_be_a_string() -> None:

@@ -424,6 +424,20 @@ def test_interleaved_calls_are_put_one_after_the_other() -> None:
     )
 
 
+def test_calls_that_interleave_for_long_keep_all_they_got() -> None:
+    payloads = [
+        call_delta(index=0, id="a", function={"name": "f", "arguments": '{"x":['}),
+        call_delta(index=1, id="b", function={"name": "g", "arguments": '{"y":['}),
+    ]
+    for _ in range(100):
+        payloads += [call_delta(index=i, function={"arguments": "{},{}"}) for i in range(2)]
+        payloads += [call_delta(index=i, function={"arguments": ","}) for i in range(2)]
+    payloads += [call_delta(index=i, function={"arguments": "{}]}"}) for i in range(2)]
+    first, second = parts_of(*payloads, chunk(finish="tool_calls"))
+    assert len(json.loads(first.arguments)["x"]) == 201
+    assert json.loads(second.arguments)["y"] == json.loads(first.arguments)["x"]
+
+
 def test_a_call_streams_live_until_another_begins() -> None:
     decoder = OpenAIStreamDecoder()
     decoder.feed(call_delta(index=0, id="a", function={"name": "f", "arguments": ""}))

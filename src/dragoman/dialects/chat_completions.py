@@ -188,7 +188,7 @@ class StreamOptions(msgspec.Struct):
 class CompletionBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The fields that both dialects take."""
 
-    model: Annotated[str | None, about("The model's id or alias. Required.")] = None
+    model: Annotated[str, about("The model's id or alias.")]
     stream: Annotated[bool | None, about("Send the answer as it comes.")] = None
     stream_options: StreamOptions | None = None
     temperature: Annotated[
@@ -246,15 +246,13 @@ _PLAIN_ROLES: dict[str, Role] = {"user": "user", "system": "system", "developer"
 
 
 def decode_messages(
-    messages: Sequence[MessageIn] | None, *, is_lenient: bool = False
+    messages: Sequence[MessageIn], *, is_lenient: bool = False
 ) -> tuple[Message, ...]:
     """One canonical message for each, so that indices in errors stay true.
 
     `is_lenient` takes `null` content and ignores tool fields on any role, as `studio` must.
     """
     if not messages:
-        if messages is None:
-            raise InvalidRequest("messages is required", param="messages")
         raise InvalidRequest("messages must hold at least one message", param="messages")
     decoded: list[Message] = []
     turn_calls: set[str] = set()

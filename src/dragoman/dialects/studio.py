@@ -87,7 +87,7 @@ from dragoman.errors import (
     UnknownEntity,
     UnknownRoute,
 )
-from dragoman.ports import StreamEncoder, WireTypes
+from dragoman.ports import Dialect, StreamEncoder, WireTypes
 
 MAX_STOPS = 256
 """Neither vendor states a number; this one bounds the work per token."""
@@ -118,12 +118,9 @@ class StudioTool(ToolIn):
 
 class StudioRequest(CompletionBody, kw_only=True, forbid_unknown_fields=True):
     messages: Annotated[
-        list[StudioMessage] | None, about("The conversation so far; at least one. Required.")
-    ] = None
-    model: Annotated[
-        str | None,
-        about("A model's id or alias, `{project}/{model}`, or `{project}`. Required."),
-    ] = None
+        list[StudioMessage], about("The conversation so far; at least one.", minItems=1)
+    ]
+    model: Annotated[str, about("A model's id or alias, `{project}/{model}`, or `{project}`.")]
     tools: Annotated[
         list[StudioTool | None] | None,
         about("Functions (`{type, function}`), and switches of server tools (`{id, enabled}`)."),
@@ -229,9 +226,8 @@ _body = BodyDecoder(StudioRequest)
 _encoder = msgspec.json.Encoder()
 
 
-def _messages(wire: list[StudioMessage] | None) -> tuple[Message, ...]:
+def _messages(wire: list[StudioMessage]) -> tuple[Message, ...]:
     messages = decode_messages(wire, is_lenient=True)
-    assert wire is not None
     if all(message.completion_id is None and not message.metadata for message in wire):
         return messages
     return tuple(
@@ -541,4 +537,4 @@ class _StudioChunks(ChunkEncoder):
         return _encoder.encode(msgspec.structs.replace(self._chunk, choices=[], usage=usage))
 
 
-STUDIO = StudioDialect()
+STUDIO: Dialect = StudioDialect()

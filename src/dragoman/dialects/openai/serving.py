@@ -72,7 +72,7 @@ from dragoman.errors import (
     UnknownEntity,
     UnknownRoute,
 )
-from dragoman.ports import StreamEncoder, WireTypes
+from dragoman.ports import Dialect, StreamEncoder, WireTypes
 
 MAX_STOPS = 4
 DEFAULT_SAMPLING = Sampling(temperature=1.0, top_p=1.0)
@@ -83,8 +83,8 @@ DEFAULT_SAMPLING = Sampling(temperature=1.0, top_p=1.0)
 
 class ChatCompletionRequest(CompletionBody, kw_only=True, forbid_unknown_fields=True):
     messages: Annotated[
-        list[MessageIn] | None, about("The conversation so far; at least one. Required.")
-    ] = None
+        list[MessageIn], about("The conversation so far; at least one.", minItems=1)
+    ]
     tools: Annotated[list[ToolIn] | None, about("Functions that the model may call.")] = None
     metadata: Annotated[
         Raw, about("Strings by name, kept with the conversation.", type="object")
@@ -331,4 +331,4 @@ class _OpenAIChunks(ChunkEncoder):
         return _encoder.encode(msgspec.structs.replace(self._chunk, choices=[], usage=usage))
 
 
-OPENAI = OpenAIDialect()
+OPENAI: Dialect = OpenAIDialect()

@@ -26,6 +26,7 @@ from dragoman.errors import (
 )
 
 MAX_READ_BYTES = 64 * 1024
+MAX_SEARCHED_CHARS = 4096
 MAX_MESSAGE_CHARS = 300
 MAX_PARAM_CHARS = 100
 MAX_RETRY_AFTER_S = 3600.0
@@ -164,7 +165,7 @@ def _complaint(body: bytes) -> _Complaint:
         return _Complaint()
     inner = value.get("error", value)
     if isinstance(inner, str):
-        return _Complaint(message=inner)
+        return _Complaint(message=inner[:MAX_SEARCHED_CHARS])
     if not isinstance(inner, dict):
         return _Complaint()
     message = inner.get("message", inner.get("detail", ""))
@@ -175,7 +176,7 @@ def _complaint(body: bytes) -> _Complaint:
         message, found = _first_validation_error(message)
         param = param or found
     return _Complaint(
-        message=message if isinstance(message, str) else "",
+        message=message[:MAX_SEARCHED_CHARS] if isinstance(message, str) else "",
         type=_text(inner.get("type")),
         code=_text(inner.get("code")),
         param=param if isinstance(param, str) and param else None,

@@ -51,6 +51,9 @@ from dragoman.dialects.openai.upstream_answer import (
 from dragoman.dialects.openai.upstream_errors import answer_error
 from dragoman.errors import ProviderGarbled
 
+MAX_CHECKS = 32
+"""How often arguments are looked at for being whole: each look reads all of them."""
+
 _PartKind = Literal["text", "reasoning", "refusal", "call"]
 
 
@@ -74,7 +77,16 @@ class _Chunk(msgspec.Struct):
 class _Call:
     """One tool call, from its first delta on."""
 
-    __slots__ = ("arguments", "checked", "id", "is_whole", "name", "place", "wire_id")
+    __slots__ = (
+        "arguments",
+        "checked",
+        "checks_left",
+        "id",
+        "is_whole",
+        "name",
+        "place",
+        "wire_id",
+    )
 
     def __init__(self, place: int) -> None:
         self.place = place
@@ -83,13 +95,15 @@ class _Call:
         self.name = ""
         self.arguments: list[str] = []
         self.checked = 0
+        self.checks_left = MAX_CHECKS
         self.is_whole = False
 
     def is_complete(self) -> bool:
         """Whether the arguments are a whole JSON object; looked at again only when there are more."""
         if not self.is_whole and len(self.arguments) != self.checked:
             self.checked = len(self.arguments)
-            if self.arguments[-1].rstrip().endswith("}"):
+            if self.arguments[-1].rstrip().endswith("}") and self.checks_left:
+                self.checks_left -= 1
                 try:
                     _object.decode("".join(self.arguments))
                 except (msgspec.DecodeError, UnicodeError, RecursionError):
