@@ -103,6 +103,8 @@ class Script:
     frame_gate: Gate | None = None
     """Holds everything after `frames_before_gate` frames."""
     frames_before_gate: int = 1
+    body_end_gate: Gate | None = None
+    """Stands between the last frame and the body's own end."""
     first_byte_delay_s: float = 0.0
     frame_delay_s: float = 0.0
     stall_after_frames: int | None = None
@@ -349,6 +351,8 @@ class ScriptedProvider:
         if not await play.frames(frames):
             _cut(writer, script)
             return False
+        if script.body_end_gate is not None:
+            await script.body_end_gate.passed()
         if framing == "chunked":
             await play.raw(b"0\r\n\r\n")
         if framing == "close" or script.drop_after:
