@@ -34,7 +34,7 @@ from dragoman.dialects.anthropic import (
     ANTHROPIC_UPSTREAM,
     decode_count_request,
 )
-from dragoman.dialects.anthropic_blocks import (
+from dragoman.dialects.anthropic_tools import (
     arguments_of,
     canonical_tool_id,
     is_plain_name,

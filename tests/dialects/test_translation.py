@@ -35,7 +35,7 @@ from dragoman.chat import (
     events_of,
 )
 from dragoman.dialects.anthropic import ANTHROPIC, ANTHROPIC_UPSTREAM
-from dragoman.dialects.anthropic_blocks import canonical_tool_id
+from dragoman.dialects.anthropic_tools import canonical_tool_id
 from dragoman.dialects.openai import OPENAI, OPENAI_UPSTREAM
 from dragoman.records.provider import ProviderRow
 

@@ -2,5 +2,5 @@
 
 Dialects never import each other. What two formats truly share is a module beneath them:
 `fields` (decoding with errors that name the path), `chat_completions` (what `openai` and `studio`
-share) and `anthropic_blocks` (what `anthropic` and `dreamsolve` share).
+share) and the `anthropic_…` modules (what `anthropic` and `dreamsolve` share).
 """

@@ -32,18 +32,20 @@ from dragoman.chat import (
     StreamEvent,
     Text,
 )
+from dragoman.dialects import anthropic_answers as answers
 from dragoman.dialects import anthropic_frames as frames
 from dragoman.dialects.anthropic_blocks import (
     TextBlock,
-    ToolChoiceParam,
-    ToolParam,
     ToolResultBlock,
     ToolUseBlock,
     TurnDecoder,
+)
+from dragoman.dialects.anthropic_tools import (
+    ToolChoiceParam,
+    ToolParam,
     decode_tool_choice,
     decode_tools,
 )
-from dragoman.dialects.anthropic_frames import FrameEncoder
 from dragoman.dialects.fields import BodyDecoder, require_range
 from dragoman.errors import DragomanError, InvalidRequest, MalformedBody
 from dragoman.ports import Example, StreamEncoder, WireTypes
@@ -126,7 +128,7 @@ class Dreamsolve:
             path="/api/v1/completions",
             summary="Create a completion with the default model",
             request=DreamsolveRequest,
-            response=frames.PlainMessage,
+            response=answers.PlainMessage,
             stream_frame=(
                 frames.MessageStart
                 | frames.ContentBlockStart
@@ -134,7 +136,7 @@ class Dreamsolve:
                 | frames.ContentBlockStop
                 | frames.MessageDelta
                 | frames.MessageStop
-                | frames.ErrorFrame
+                | answers.ErrorFrame
             ),
             error=DreamsolveError,
             stream_media_type="text/plain",
@@ -180,7 +182,7 @@ class Dreamsolve:
     def encode_response(
         self, request: ChatRequest, response: ChatResponse, head: ResponseHead
     ) -> bytes:
-        return frames.encode_plain_message(response, head)
+        return answers.encode_plain_message(response, head)
 
     def encode_error(self, error: DragomanError, request_id: str) -> bytes:
         return _encode(DreamsolveError(_error_text(error)))
@@ -189,7 +191,7 @@ class Dreamsolve:
         return 500 if _is_backend_failure(error) else error.status
 
     def stream_encoder(self, request: ChatRequest, head: ResponseHead) -> StreamEncoder:
-        return _BareTextEncoder() if request.bare_text else FrameEncoder(head, "plain")
+        return _BareTextEncoder() if request.bare_text else frames.FrameEncoder(head, "plain")
 
     def stream_content_type(self, request: ChatRequest) -> str:
         return "text/plain; charset=utf-8"

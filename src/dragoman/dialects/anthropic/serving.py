@@ -39,20 +39,22 @@ from dragoman.chat import (
     Tool,
     ToolChoice,
 )
+from dragoman.dialects import anthropic_answers as answers
 from dragoman.dialects import anthropic_frames as frames
 from dragoman.dialects.anthropic_blocks import (
-    CacheControl,
     ContentBlock,
     TextBlock,
-    ToolChoiceParam,
-    ToolParam,
     TurnDecoder,
     cache_last_part,
-    decode_tool_choice,
-    decode_tools,
     system_parts,
 )
-from dragoman.dialects.anthropic_frames import FrameEncoder
+from dragoman.dialects.anthropic_tools import (
+    CacheControl,
+    ToolChoiceParam,
+    ToolParam,
+    decode_tool_choice,
+    decode_tools,
+)
 from dragoman.dialects.fields import BodyDecoder, require_json_object, require_range
 from dragoman.errors import DragomanError, InvalidRequest, MalformedBody
 from dragoman.ports import Example, StreamEncoder, WireTypes
@@ -160,7 +162,7 @@ class Anthropic:
             path="/v1/messages",
             summary="Create a message",
             request=MessagesRequest,
-            response=frames.WireMessage,
+            response=answers.WireMessage,
             stream_frame=(
                 frames.MessageStart
                 | frames.ContentBlockStart
@@ -168,9 +170,9 @@ class Anthropic:
                 | frames.ContentBlockStop
                 | frames.MessageDelta
                 | frames.MessageStop
-                | frames.ErrorFrame
+                | answers.ErrorFrame
             ),
-            error=frames.ErrorFrame,
+            error=answers.ErrorFrame,
             stream_media_type="text/event-stream",
             examples=_EXAMPLES,
         )
@@ -207,16 +209,16 @@ class Anthropic:
     def encode_response(
         self, request: ChatRequest, response: ChatResponse, head: ResponseHead
     ) -> bytes:
-        return frames.encode_message(response, head)
+        return answers.encode_message(response, head)
 
     def encode_error(self, error: DragomanError, request_id: str) -> bytes:
-        return frames.encode_error(error, request_id)
+        return answers.encode_error(error, request_id)
 
     def error_status(self, error: DragomanError) -> int:
-        return frames.error_status(error)
+        return answers.error_status(error)
 
     def stream_encoder(self, request: ChatRequest, head: ResponseHead) -> StreamEncoder:
-        return FrameEncoder(head, "full")
+        return frames.FrameEncoder(head, "full")
 
     def stream_content_type(self, request: ChatRequest) -> str:
         return "text/event-stream; charset=utf-8"

@@ -1,6 +1,6 @@
 """`anthropic`, upstream: what we ask of a provider that speaks Anthropic's Messages API.
 
-The answers' half is `upstream_answers`. How canonical values become this format's:
+Answers are read by `upstream_answers`, errors by `upstream_errors`. How canonical values become this format's:
 
 - System messages are lifted to `system`, in order; all others become user and assistant turns that
   alternate, tool results first in theirs. Blank texts, which the API refuses, are left out.
@@ -42,15 +42,11 @@ from dragoman.chat import (
 from dragoman.dialects.anthropic.upstream_answers import (
     StreamDecoder,
     decode_count_response,
-    decode_error,
     decode_response,
 )
-from dragoman.dialects.anthropic_blocks import (
-    IMAGE_TYPES,
-    coded_tool_id,
-    is_plain_name,
-    tool_input,
-)
+from dragoman.dialects.anthropic.upstream_errors import decode_error
+from dragoman.dialects.anthropic_blocks import IMAGE_TYPES
+from dragoman.dialects.anthropic_tools import coded_tool_id, is_plain_name, tool_input
 from dragoman.errors import UnsupportedField
 from dragoman.records.model import Feature, Model
 from dragoman.records.provider import ProviderRow

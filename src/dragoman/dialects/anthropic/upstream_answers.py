@@ -1,16 +1,13 @@
-"""`anthropic`, upstream: a provider's answers and errors, read with forbearance.
+"""`anthropic`, upstream: a provider's answers, whole and streamed, read with forbearance.
 
 Unknown fields, events and blocks are no errors: the API adds to them over time. What must be there
-and is not, or has the wrong type, is `ProviderGarbled`. An error's own words reach a client only
-where the client's request is at fault; anything else of them goes to the log alone.
+and is not, or has the wrong type, is `ProviderGarbled`.
 
-Sources: https://platform.claude.com/docs/en/build-with-claude/streaming,
-https://platform.claude.com/docs/en/api/errors
+Source: https://platform.claude.com/docs/en/build-with-claude/streaming
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NoReturn
 
 import msgspec
@@ -32,17 +29,13 @@ from dragoman.chat import (
     ToolCall,
     Usage,
 )
-from dragoman.errors import (
-    BodyTooLarge,
-    ContextOverflow,
-    DragomanError,
-    InvalidRequest,
-    ProviderError,
-    ProviderGarbled,
-    ProviderOverloaded,
-    ProviderRefusedUs,
-    ProviderTimeout,
+from dragoman.dialects.anthropic.upstream_errors import (
+    ErrorBody,
+    clip,
+    error_of,
+    error_within,
 )
+from dragoman.errors import ProviderGarbled
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -53,10 +46,6 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "pause_turn": "paused",
     "refusal": "content_filter",
 }
-
-MAX_ERROR_TEXT = 1000
-"""Characters of a provider's error that are kept."""
-
 
 # --- Usage --------------------------------------------------------------------------------------
 
@@ -142,7 +131,7 @@ def decode_response(body: bytes) -> ChatResponse:
         message = _message.decode(body)
         parts = [_decode_block(raw) for raw in message.content]
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise _error_within(body) or ProviderGarbled(detail=_clip(str(error))) from None
+        raise error_within(body) or ProviderGarbled(detail=clip(str(error))) from None
     refusal = _refusal(message.stop_details)
     if refusal is not None:
         parts.append(refusal)
@@ -201,11 +190,6 @@ class _StartedMessage(msgspec.Struct):
     usage: _Usage | None = None
 
 
-class _ErrorBody(msgspec.Struct):
-    type: str | None = None
-    message: str | None = None
-
-
 class _Event(msgspec.Struct):
     """Any event: the fields of those that we know."""
 
@@ -215,7 +199,7 @@ class _Event(msgspec.Struct):
     content_block: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     message: _StartedMessage | None = None
     usage: _Usage | None = None
-    error: _ErrorBody | None = None
+    error: ErrorBody | None = None
 
 
 _event = msgspec.json.Decoder(_Event)
@@ -259,7 +243,7 @@ class StreamDecoder:
         try:
             event = _event.decode(data)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            raise ProviderGarbled(detail=_clip(str(error))) from None
+            raise ProviderGarbled(detail=clip(str(error))) from None
         if self._is_finished:
             return []
         match event.type:
@@ -276,8 +260,8 @@ class StreamDecoder:
             case "message_stop":
                 return self._finish()
             case "error":
-                error_body = event.error or _ErrorBody()
-                raise _error_of(error_body.type, error_body.message or "", status=None)
+                error_body = event.error or ErrorBody()
+                raise error_of(error_body.type, error_body.message or "", status=None)
             case _:
                 return []
 
@@ -300,7 +284,7 @@ class StreamDecoder:
         try:
             part = _decode_block(event.content_block)
         except (msgspec.DecodeError, UnicodeError) as error:
-            raise ProviderGarbled(detail=_clip(str(error))) from None
+            raise ProviderGarbled(detail=clip(str(error))) from None
         if isinstance(part, Opaque):
             # An opaque part comes whole: its input may still be on the way.
             self._kept = part
@@ -372,7 +356,7 @@ def _with_input(part: Opaque, streamed_input: str) -> Opaque:
         text = msgspec.json.encode(fields)
         msgspec.json.decode(text, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise ProviderGarbled(detail=_clip(str(error))) from None
+        raise ProviderGarbled(detail=clip(str(error))) from None
     return Opaque(wire="anthropic", kind=part.kind, json=text.decode())
 
 
@@ -394,118 +378,4 @@ def decode_count_response(body: bytes) -> int:
     try:
         return _count.decode(body).input_tokens
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise ProviderGarbled(detail=_clip(str(error))) from None
-
-
-# --- Errors -------------------------------------------------------------------------------------
-
-
-class _ErrorAnswer(msgspec.Struct):
-    error: _ErrorBody = msgspec.field(default_factory=_ErrorBody)
-
-
-_error_answer = msgspec.json.Decoder(_ErrorAnswer)
-
-_TOO_LARGE = "The request is too large for the model's provider."
-_OVERFLOWS = ("prompt is too long", "exceed context limit", "maximum context length")
-_BILLING = ("credit balance", "billing", "spend limit", "usage limit")
-
-
-def decode_error(status: int, headers: Mapping[str, str], body: bytes) -> DragomanError:
-    """What an answer with an error status means, by blame; any body will do, none included."""
-    try:
-        error = _error_answer.decode(body[: 64 * 1024]).error
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        error = _ErrorBody(None, _clip(body[:MAX_ERROR_TEXT].decode(errors="replace")))
-        return _by_status(status, headers, error.message or "")
-    return _error_of(error.type, error.message or "", status=status, headers=headers)
-
-
-def _error_within(body: bytes) -> DragomanError | None:
-    """The error that `body` holds, where it is one."""
-    try:
-        error = _error_answer.decode(body).error
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return None
-    return _error_of(error.type, error.message or "", status=None) if error.type else None
-
-
-def _error_of(
-    kind: str | None,
-    message: str,
-    *,
-    status: int | None,
-    headers: Mapping[str, str] | None = None,
-) -> DragomanError:
-    """By the error's type, which says more than a status that a proxy may have changed."""
-    place = f"{status or 'stream'} {_clip(kind or '')}"
-    detail = _clip(f"{place}: {message}")
-    match kind:
-        case "overloaded_error" | "rate_limit_error":
-            return ProviderOverloaded(retry_after_s=_retry_after_s(headers or {}), detail=detail)
-        case "authentication_error":
-            # Its words may show the key.
-            return ProviderRefusedUs(detail=place)
-        case "permission_error" | "billing_error" | "not_found_error":
-            return ProviderRefusedUs(detail=detail)
-        case "invalid_request_error":
-            return _invalid(message, place)
-        case "request_too_large":
-            return BodyTooLarge(_TOO_LARGE, detail=place)
-        case "timeout_error":
-            return ProviderTimeout(detail=detail)
-        case _ if status is not None:
-            return _by_status(status, headers or {}, message)
-        case _:
-            return ProviderError(detail=detail)
-
-
-def _by_status(status: int, headers: Mapping[str, str], message: str) -> DragomanError:
-    detail = _clip(f"{status}: {message}")
-    match status:
-        case 413:
-            return BodyTooLarge(_TOO_LARGE, detail=str(status))
-        case 401:
-            return ProviderRefusedUs(detail=str(status))
-        case 402 | 403 | 404 | 407:
-            return ProviderRefusedUs(detail=detail)
-        case 408 | 504:
-            return ProviderTimeout(detail=detail)
-        case 429 | 529 | 503:
-            return ProviderOverloaded(retry_after_s=_retry_after_s(headers), detail=detail)
-        case _:
-            # A 400 that is not in the API's own shape is no verdict on the client's request.
-            return ProviderError(detail=detail)
-
-
-def _invalid(message: str, detail: str) -> DragomanError:
-    """The request itself is refused; `detail` must not hold `message`, which may quote it."""
-    lowered = message.lower()
-    if any(words in lowered for words in _BILLING):
-        return ProviderRefusedUs(detail=_clip(f"{detail}: {message}"))
-    shown = f"The model's provider refused the request: {_clip(message)}"
-    if any(words in lowered for words in _OVERFLOWS):
-        return ContextOverflow(shown, param="messages", detail=detail)
-    return InvalidRequest(shown, param=_param(message), detail=detail)
-
-
-def _param(message: str) -> str | None:
-    """The field that the API names before a colon (`messages.0.content: …`), as we write paths."""
-    path, colon, _ = message.partition(":")
-    if not colon or len(path) > 100 or not path or not path.replace(".", "_").isidentifier():
-        return None
-    return "".join(
-        f"[{step}]" if step.isdigit() else f".{step}" for step in path.split(".")
-    ).removeprefix(".")
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    try:
-        seconds = float(headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return seconds if 0 <= seconds <= 3600 else None
-
-
-def _clip(text: str) -> str:
-    return text if len(text) <= MAX_ERROR_TEXT else text[:MAX_ERROR_TEXT] + "…"
+        raise ProviderGarbled(detail=clip(str(error))) from None
