@@ -24,7 +24,7 @@ from dragoman.chat import (
     ToolCall,
     Usage,
 )
-from dragoman.dialects.chat_completions import ReasoningDetail, about
+from dragoman.dialects.chat_completions_wire import ReasoningDetail, about
 
 NANO = 1_000_000_000
 

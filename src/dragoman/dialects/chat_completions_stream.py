@@ -31,7 +31,6 @@ from dragoman.chat import (
     Text,
     ToolCall,
 )
-from dragoman.dialects.chat_completions import ReasoningDetail, about
 from dragoman.dialects.chat_completions_answer import (
     AnswerUsage,
     Logprobs,
@@ -40,6 +39,7 @@ from dragoman.dialects.chat_completions_answer import (
     finish_reason,
     reasoning_detail,
 )
+from dragoman.dialects.chat_completions_wire import ReasoningDetail, about
 from dragoman.errors import DragomanError
 
 

@@ -26,6 +26,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from dragoman.chat import (
+    NO_CONTEXT,
     ChatRequest,
     ChatResponse,
     DialectName,
@@ -42,11 +43,6 @@ from dragoman.chat import (
     ToolSwitch,
 )
 from dragoman.dialects.chat_completions import (
-    CompletionBody,
-    MessageIn,
-    ReasoningDetail,
-    ToolIn,
-    about,
     check_user,
     decode_choices,
     decode_logprobs,
@@ -73,6 +69,13 @@ from dragoman.dialects.chat_completions_answer import (
     finish_reason,
 )
 from dragoman.dialects.chat_completions_stream import ChunkEncoder, Delta, ToolCallDelta
+from dragoman.dialects.chat_completions_wire import (
+    CompletionBody,
+    MessageIn,
+    ReasoningDetail,
+    ToolIn,
+    about,
+)
 from dragoman.dialects.fields import BodyDecoder, require_json_object, require_range
 from dragoman.dialects.studio_examples import EXAMPLES
 from dragoman.errors import (
@@ -228,8 +231,13 @@ _encoder = msgspec.json.Encoder()
 
 def _messages(wire: list[StudioMessage]) -> tuple[Message, ...]:
     messages = decode_messages(wire, is_lenient=True)
-    if all(message.completion_id is None and not message.metadata for message in wire):
-        return messages
+    for sent in wire:
+        if sent.completion_id is not None or sent.metadata:
+            return _with_extras(messages, wire)
+    return messages
+
+
+def _with_extras(messages: tuple[Message, ...], wire: list[StudioMessage]) -> tuple[Message, ...]:
     return tuple(
         [
             msgspec.structs.replace(
@@ -289,6 +297,23 @@ def _labels(wire: StudioRequest) -> tuple[tuple[str, str], ...]:
     if len(merged) > MAX_LABELS:
         raise InvalidRequest(f"labels must have at most {MAX_LABELS} entries", param="labels")
     return tuple(merged.items())
+
+
+def _has_context(wire: StudioRequest) -> bool:
+    """Whether any field of the context, or `tools` with its switches, is given."""
+    return not (
+        wire.user is None
+        and wire.store is None
+        and wire.session_id is None
+        and wire.labels is None
+        and wire.metadata is None
+        and wire.max_ttft_ms is None
+        and wire.ab_campaign is None
+        and wire.tags is None
+        and wire.use_tools is None
+        and wire.tools is None
+        and not wire.system_prompt_args
+    )
 
 
 def _context(wire: StudioRequest, switches: tuple[ToolSwitch, ...]) -> RequestContext:
@@ -414,7 +439,7 @@ class StudioDialect:
             thinking=None if wire.reasoning_effort is None else decode_thinking(wire),
             stream=stream,
             stream_usage="separate_chunk" if wants_usage else "none",
-            context=_context(wire, switches),
+            context=_context(wire, switches) if _has_context(wire) else NO_CONTEXT,
             extensions=drop_nulls(unknown) if unknown else (),
         )
 

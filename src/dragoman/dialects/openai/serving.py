@@ -29,10 +29,6 @@ from dragoman.chat import (
     StreamUsage,
 )
 from dragoman.dialects.chat_completions import (
-    CompletionBody,
-    MessageIn,
-    ToolIn,
-    about,
     check_user,
     decode_choices,
     decode_logprobs,
@@ -58,6 +54,7 @@ from dragoman.dialects.chat_completions_answer import (
     finish_reason,
 )
 from dragoman.dialects.chat_completions_stream import ChunkEncoder, Delta, shown_usage
+from dragoman.dialects.chat_completions_wire import CompletionBody, MessageIn, ToolIn, about
 from dragoman.dialects.fields import BodyDecoder, invalid_field
 from dragoman.dialects.openai.examples import EXAMPLES
 from dragoman.errors import (

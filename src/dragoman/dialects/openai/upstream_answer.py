@@ -29,7 +29,8 @@ from dragoman.chat import (
     ToolCall,
     Usage,
 )
-from dragoman.dialects.chat_completions import ReasoningDetail, decode_reasoning
+from dragoman.dialects.chat_completions import decode_reasoning
+from dragoman.dialects.chat_completions_wire import ReasoningDetail
 from dragoman.dialects.openai.upstream_errors import answer_error
 from dragoman.errors import ProviderError, ProviderGarbled, ProviderOverloaded
 

@@ -39,8 +39,8 @@ from dragoman.chat import (
     ToolChoice,
     ToolResult,
 )
-from dragoman.dialects.chat_completions import CacheControl, ReasoningDetail
 from dragoman.dialects.chat_completions_answer import reasoning_detail
+from dragoman.dialects.chat_completions_wire import CacheControl, ReasoningDetail
 from dragoman.errors import UnsupportedField
 from dragoman.records.model import Model
 from dragoman.records.provider import ProviderRow
