@@ -11,7 +11,6 @@ finally:
 """
 
 from dragoman.http_client.client import HttpClient
-from dragoman.http_client.connection import HttpResponse
 from dragoman.http_client.endpoint import Endpoint, HttpRequest, Origin
 from dragoman.http_client.errors import (
     BadResponse,
@@ -25,6 +24,7 @@ from dragoman.http_client.errors import (
     TimedOut,
     TlsFailed,
 )
+from dragoman.http_client.response import HttpResponse
 from dragoman.http_client.settings import HttpSettings, ProxySettings
 
 __all__ = [

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 
-from dragoman.http_client.connection import Connection, HttpResponse
+from dragoman.http_client.connection import Connection
 from dragoman.http_client.endpoint import Endpoint, HttpRequest, encode_headers
 from dragoman.http_client.errors import ClientClosed, ConnectionLost
 from dragoman.http_client.pool import Pool
+from dragoman.http_client.response import HttpResponse
 from dragoman.http_client.settings import HttpSettings, choose_proxy
 from dragoman.http_client.tls import build_tls_context
 

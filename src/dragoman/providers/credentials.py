@@ -29,12 +29,15 @@ _OWN_AUTH_HEADER: Mapping[UpstreamWire, str] = {"openai": "authorization", "anth
 class Credentials:
     """`headers` and `query` are what is sent; `version` changes whenever they do."""
 
-    def __init__(self, row: ProviderRow, resolve: ResolveSecret) -> None:
+    def __init__(
+        self, row: ProviderRow, resolve: ResolveSecret, *, reread_s: float = REREAD_S
+    ) -> None:
         self.headers: tuple[tuple[str, str], ...] = ()
         self.query = ""
         self.version = 0
         self._row = row
         self._resolve = resolve
+        self._reread_s = reread_s
         self._secrets: tuple[str, ...] = ()
         self._checked_s = 0.0
         self._rereading: asyncio.Task[bool] | None = None
@@ -50,7 +53,7 @@ class Credentials:
             await self._read_first()
         elif self._has_files:
             now = asyncio.get_running_loop().time()
-            if now - self._checked_s > REREAD_S and self._rereading is None:
+            if now - self._checked_s >= self._reread_s and self._rereading is None:
                 self._checked_s = now
                 self._rereading = asyncio.create_task(self._reread_in_background())
 
