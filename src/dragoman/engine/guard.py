@@ -11,7 +11,7 @@ import math
 import msgspec
 
 from dragoman.chat import ChatRequest, DialectName, Image, Opaque, ToolResult
-from dragoman.engine.schema_grammar import Schema, UnsupportedSchema, read_schema
+from dragoman.engine.schema_text import Schema, UnsupportedSchema, read_schema
 from dragoman.errors import ContextOverflow, InvalidRequest, UnsupportedField
 
 MAX_TOOLS = 128

@@ -16,13 +16,8 @@ import msgspec
 from dragoman.chat import Tool, ToolCall, ToolResult
 from dragoman.engine.grammar import Grammar, Literal, Node, Repeat, Rule, choice, sequence
 from dragoman.engine.json_text import COMMA, SPACE
-from dragoman.engine.schema_grammar import (
-    Schema,
-    UnsupportedSchema,
-    complete_grammar,
-    read_schema,
-    schema_rules,
-)
+from dragoman.engine.schema_grammar import complete_grammar, schema_rules
+from dragoman.engine.schema_text import Schema, UnsupportedSchema, read_schema
 
 CALL_START, CALL_END = "<tool_call>", "</tool_call>"
 MAX_PARALLEL_CALLS = 8

@@ -19,7 +19,8 @@ from dragoman.chat import (
 )
 from dragoman.engine import guard
 from dragoman.engine.grammar import Grammar, Literal, Node, Rule, choice, sequence
-from dragoman.engine.schema_grammar import UnsupportedSchema, complete_grammar, schema_rules
+from dragoman.engine.schema_grammar import complete_grammar, schema_rules
+from dragoman.engine.schema_text import UnsupportedSchema
 from dragoman.errors import InvalidRequest
 from dragoman.providers.local_calls import (
     CALL_END,
