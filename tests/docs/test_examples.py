@@ -63,6 +63,14 @@ def test_curl(fence: Fence, engine_server: Served, tmp_path: Path) -> None:
     done = run(["bash", "-ec", _STRICT_CURL + command], with_key(engine_server), tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     check_answer(fence.text, done.stdout)
+    check_words(fence, done.stdout)
+
+
+def check_words(fence: Fence, output: str) -> None:
+    """The model's answer is there; without chance in it, it is the right one."""
+    assert len(output.strip()) > 3
+    if re.search(r"capital of France.*temperature\W*0|temperature\W*0.*France", fence.text, re.S):
+        assert "Paris" in output, output
 
 
 def check_answer(command: str, output: str) -> None:
@@ -136,7 +144,7 @@ def test_python(
     monkeypatch.setenv("DRAGOMAN_API_KEY", engine_server.key)
     # In this process, because importing the vendors' packages takes longer than the request.
     exec(compile(fence.at(engine_server.url), str(fence), "exec"), {"__name__": "__main__"})
-    assert len(capsys.readouterr().out.strip()) > 3
+    check_words(fence, capsys.readouterr().out)
 
 
 @pytest.mark.engine
@@ -146,7 +154,7 @@ def test_node(fence: Fence, engine_server: Served, tmp_path: Path) -> None:
     (tmp_path / "example.mjs").write_text(fence.at(engine_server.url))
     done = run(["node", "example.mjs"], with_key(engine_server), tmp_path)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.strip()) > 3
+    check_words(fence, done.stdout)
 
 
 # --- Settings and commands ----------------------------------------------------------------------
