@@ -379,7 +379,13 @@ class _OpenChoice:
         self.finished: Finished | None = None
 
     def end_part(self, signature: str | None) -> None:
-        part, text = self.open_part, "".join(self.fragments)
+        part = self.open_part
+        if part is not None and not self.fragments and signature is None:
+            # It came whole.
+            self.open_part = None
+            self.parts.append(part)
+            return
+        text = "".join(self.fragments)
         self.open_part, self.fragments = None, []
         match part:
             case None:
@@ -437,27 +443,25 @@ class Collector:
             return
         if choice is None or choice.finished is not None:
             raise ProviderGarbled("the answer goes on outside its start and finish")
-        match event:
-            case PartDelta():
-                if choice.open_part is None:
-                    raise ProviderGarbled("the answer continues a part that it had not begun")
-                choice.fragments.append(event.text)
-                if event.logprobs:
-                    choice.logprobs.extend(event.logprobs)
-            case PartStarted():
-                if choice.open_part is not None:
-                    raise ProviderGarbled("the answer began a part within another")
-                choice.open_part = event.part
-            case PartEnded():
-                choice.end_part(event.signature)
-            case Finished():
-                if choice.open_part is not None:
-                    raise ProviderGarbled("the answer finished within a part")
-                choice.finished = event
-                if event.usage is not None:
-                    self._usage = event.usage
-            case _:
-                assert_never(event)
+        # By frequency: a long answer is nearly all deltas.
+        if isinstance(event, PartDelta):
+            if choice.open_part is None:
+                raise ProviderGarbled("the answer continues a part that it had not begun")
+            choice.fragments.append(event.text)
+            if event.logprobs:
+                choice.logprobs.extend(event.logprobs)
+        elif isinstance(event, PartStarted):
+            if choice.open_part is not None:
+                raise ProviderGarbled("the answer began a part within another")
+            choice.open_part = event.part
+        elif isinstance(event, PartEnded):
+            choice.end_part(event.signature)
+        else:
+            if choice.open_part is not None:
+                raise ProviderGarbled("the answer finished within a part")
+            choice.finished = event
+            if event.usage is not None:
+                self._usage = event.usage
 
     def response(self) -> ChatResponse:
         if not self._choices:

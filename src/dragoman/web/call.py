@@ -82,12 +82,9 @@ class Call:
 
     async def read_body(self, max_bytes: int, timeout_s: float) -> bytes:
         """The whole body. Raises `BodyTooLarge` as soon as it is known to be, or `BodyTimeout`."""
-        too_large = BodyTooLarge(
-            f"The body is larger than {max_bytes} bytes, the most that is read."
-        )
         length = self.headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > max_bytes:
-            raise too_large
+            raise _too_large(max_bytes)
         message = await self._receive()
         body: bytes = message.get("body", b"")
         if not message.get("more_body", False):
@@ -95,7 +92,7 @@ class Call:
                 raise MalformedBody("The connection was closed before the body was whole.")
             self.has_body_left = False
             if len(body) > max_bytes:
-                raise too_large
+                raise _too_large(max_bytes)
             return body
         chunks, size = [body], len(body)
         try:
@@ -107,7 +104,7 @@ class Call:
                     chunks.append(message.get("body", b""))
                     size += len(chunks[-1])
                     if size > max_bytes:
-                        raise too_large
+                        raise _too_large(max_bytes)
         except TimeoutError:
             raise BodyTimeout from None
         self.has_body_left = False
@@ -136,3 +133,7 @@ class Call:
         headers.append((b"content-length", b"%d" % len(body)))
         await self.send_head(status, headers)
         await self.send_body(body)
+
+
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The body is larger than {max_bytes} bytes, the most that is read.")

@@ -1,0 +1,134 @@
+"""Answers in motion fold into answers at rest, and nothing half-told passes for an answer."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dragoman.chat import (
+    ChatResponse,
+    Choice,
+    Collector,
+    Failed,
+    Finished,
+    Message,
+    PartDelta,
+    PartEnded,
+    PartStarted,
+    Reasoning,
+    Refusal,
+    Started,
+    StreamEvent,
+    Text,
+    TokenLogprob,
+    ToolCall,
+    Usage,
+    collect,
+    events_of,
+    merge_turns,
+)
+from dragoman.errors import ProviderGarbled, ProviderOverloaded
+
+TEXT = st.text(max_size=20)
+PARTS = st.one_of(
+    st.builds(Text, TEXT),
+    st.builds(Reasoning, text=TEXT, signature=st.none() | TEXT),
+    st.builds(ToolCall, id=TEXT, name=TEXT, arguments=TEXT),
+    st.builds(Refusal, TEXT),
+)
+CHOICES = st.builds(
+    Choice,
+    parts=st.lists(PARTS, max_size=4).map(tuple),
+    finish_reason=st.sampled_from(["stop", "length", "tool_calls", "content_filter", "paused"]),
+    stop_sequence=st.none() | TEXT,
+)
+RESPONSES = st.builds(
+    ChatResponse,
+    choices=st.lists(CHOICES, min_size=1, max_size=3).map(tuple),
+    usage=st.builds(Usage, input_tokens=st.integers(0, 9), output_tokens=st.integers(0, 9)),
+    upstream_id=st.none() | TEXT,
+)
+
+
+@given(RESPONSES)
+def test_collect_undoes_events_of(response: ChatResponse) -> None:
+    assert collect(events_of(response)) == response
+
+
+@given(RESPONSES, st.data())
+def test_events_may_come_in_batches_of_any_size(
+    response: ChatResponse, data: st.DataObject
+) -> None:
+    events = events_of(response)
+    collector = Collector()
+    while events:
+        size = data.draw(st.integers(1, len(events)))
+        collector.feed(events[:size])
+        events = events[size:]
+    assert collector.response() == response
+
+
+@given(RESPONSES, st.data())
+def test_an_answer_that_lost_its_end_is_never_complete(
+    response: ChatResponse, data: st.DataObject
+) -> None:
+    events = events_of(response)
+    kept = data.draw(st.integers(0, len(events) - 1))
+    with pytest.raises(ProviderGarbled):
+        collect(events[:kept] if len(response.choices) == 1 else events[: min(kept, 1)])
+
+
+def test_logprobs_are_kept_with_their_choice() -> None:
+    logprobs = (TokenLogprob("Hi", -0.5, None, (TokenLogprob("Hi", -0.5),)),)
+    choice = Choice(parts=(Text("Hi"),), finish_reason="stop", logprobs=logprobs)
+    response = ChatResponse(choices=(choice,), usage=Usage())
+    assert collect(events_of(response)) == response
+
+
+def test_a_reasoning_part_takes_its_signature_from_its_end() -> None:
+    events: list[StreamEvent] = [
+        Started(),
+        PartStarted(Reasoning()),
+        PartDelta("because"),
+        PartEnded(signature="proof"),
+        Finished("stop", usage=Usage()),
+    ]
+    assert collect(events).choices[0].parts == (Reasoning(text="because", signature="proof"),)
+
+
+def test_a_failure_is_raised_as_it_is() -> None:
+    error = ProviderOverloaded(retry_after_s=3)
+    with pytest.raises(ProviderOverloaded) as caught:
+        collect([Started(), Failed(error)])
+    assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [],
+        [Started(), Started()],
+        [PartDelta("x")],
+        [Started(), PartDelta("x")],
+        [Started(), PartEnded()],
+        [Started(), PartStarted(Text("")), PartStarted(Text(""))],
+        [Started(), PartStarted(Text("")), Finished("stop")],
+        [Started(), Finished("stop"), PartStarted(Text(""))],
+        [Started(1), Finished("stop", 1)],
+    ],
+)
+def test_an_illegal_order_of_events_is_garbled(events: list[StreamEvent]) -> None:
+    with pytest.raises(ProviderGarbled):
+        collect(events)
+
+
+def test_neighbouring_turns_of_one_role_are_merged_and_others_are_not() -> None:
+    a, b = Message("user", (Text("a"),)), Message("user", (Text("b"),))
+    named = Message("user", (Text("c"),), name="ann")
+    assistant = Message("assistant", (Text("d"),))
+    assert merge_turns([a, b, named, assistant]) == [
+        Message("user", (Text("a"), Text("b"))),
+        named,
+        assistant,
+    ]
