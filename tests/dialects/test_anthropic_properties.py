@@ -156,7 +156,7 @@ def test_any_id_of_a_client_is_taken(wire_id: str) -> None:
 def test_any_arguments_are_shown_as_an_object_and_come_back(arguments: str) -> None:
     shown = tool_input(arguments)
     assert isinstance(json.loads(bytes(shown)), dict)
-    returned = arguments_of("input", shown)
+    returned = arguments_of(shown)
     if arguments.strip() in ("", "null"):
         assert returned == "{}"
     else:

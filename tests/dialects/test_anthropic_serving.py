@@ -82,6 +82,10 @@ def refusal(**fields: Any) -> InvalidRequest:
             {"messages": [USER, {"role": "system", "content": [CALL]}]},
             "messages[1].content[0].type",
         ),
+        (
+            {"messages": [{"role": "assistant", "content": [CALL | {"input": [1]}]}]},
+            "messages[0].content[0].input",
+        ),
         ({"system": [CALL]}, "system[0].type"),
         ({"temperature": 1.1}, "temperature"),
         ({"temperature": -0.1}, "temperature"),

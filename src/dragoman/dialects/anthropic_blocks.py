@@ -295,10 +295,14 @@ class TurnDecoder:
         caller = block.caller
         if block.toolset_name or (caller is not None and caller.get("type") != "direct"):
             return self._kept(i, j, block)
+        arguments = arguments_of(block.input)
+        if arguments is None:
+            path = f"messages[{i}].content[{j}].input"
+            raise InvalidRequest(f"{path} must be an object", param=path)
         return ToolCall(
             id=call_id,
             name=block.name,
-            arguments=arguments_of(f"messages[{i}].content[{j}].input", block.input),
+            arguments=arguments,
             cache=cache_ttl(block.cache_control),
         )
 

@@ -115,9 +115,8 @@ def invalid_tool_input(arguments: str) -> str:
     return f'{{"{_INVALID}":{msgspec.json.encode(arguments).decode()}}}'
 
 
-def arguments_of(path: str, wire_input: msgspec.Raw) -> str:
-    """What `tool_input` was made from."""
-    require_json_object(path, wire_input)
+def arguments_of(wire_input: msgspec.Raw) -> str | None:
+    """What `tool_input` was made from; `None` where it is no object."""
     try:
         text = bytes(wire_input).decode()
         if text.startswith(_INVALID_START):
@@ -126,7 +125,7 @@ def arguments_of(path: str, wire_input: msgspec.Raw) -> str:
         raise MalformedBody from None
     except msgspec.ValidationError:
         pass
-    return text
+    return text if text.startswith("{") else None
 
 
 # --- Tools --------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ Source: https://platform.claude.com/docs/en/api/messages
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, assert_never
+from typing import Literal, TypeGuard, assert_never
 
 import msgspec
 
@@ -253,16 +253,15 @@ def _prompt(request: ChatRequest, model: Model) -> _Body:
 
 def _refuse_unsupported(request: ChatRequest) -> None:
     sampling = request.sampling
-    for param, is_asked in (
-        ("n", request.choices > 1),
-        ("logprobs", request.logprobs),
-        ("seed", sampling.seed is not None),
-        ("frequency_penalty", sampling.frequency_penalty),
-        ("presence_penalty", sampling.presence_penalty),
-        ("logit_bias", sampling.logit_bias),
+    if (
+        request.choices > 1
+        or request.logprobs
+        or sampling.seed is not None
+        or sampling.frequency_penalty
+        or sampling.presence_penalty
+        or sampling.logit_bias
     ):
-        if is_asked:
-            raise _unsupported(param)
+        raise _unsupported(_first_unsupported(request))
     if sampling.temperature is not None and sampling.temperature > 1:
         raise UnsupportedField("temperature must be at most 1 for this model", param="temperature")
     for stop in request.stop:
@@ -271,6 +270,18 @@ def _refuse_unsupported(request: ChatRequest) -> None:
                 "stop strings of white space alone cannot be honoured by this model",
                 param="stop",
             )
+
+
+def _first_unsupported(request: ChatRequest) -> str:
+    if request.choices > 1:
+        return "n"
+    if request.logprobs:
+        return "logprobs"
+    if request.sampling.seed is not None:
+        return "seed"
+    if request.sampling.frequency_penalty:
+        return "frequency_penalty"
+    return "presence_penalty" if request.sampling.presence_penalty else "logit_bias"
 
 
 def _unsupported(param: str) -> UnsupportedField:
@@ -307,19 +318,28 @@ class _Turns:
                 system += self._system(i, message.parts)
                 continue
             role = "assistant" if message.role == "assistant" else "user"
-            blocks = self._blocks(i, message.parts)
-            if turns and turns[-1].role == role:
-                assert isinstance(turns[-1].content, list)
-                turns[-1].content += blocks
-            elif blocks:
-                turns.append(_Turn(role, blocks))
+            parts = message.parts
+            last = turns[-1] if turns and turns[-1].role == role else None
+            first = parts[0] if len(parts) == 1 else None
+            if last is None and first is not None and _is_plain(first):
+                turns.append(_Turn(role, first.text))
+                continue
+            blocks = self._blocks(i, parts)
+            if last is None:
+                if blocks:
+                    turns.append(_Turn(role, blocks))
+            elif isinstance(last.content, str):
+                last.content = [_Text(last.content), *blocks]
+            else:
+                last.content += blocks
         if not turns:
             raise UnsupportedField(
                 "messages must say something beside instructions to this model",
                 param="messages",
             )
         for turn in turns:
-            _settle(turn)
+            if not isinstance(turn.content, str):
+                _settle(turn, turn.content)
         if len(system) == 1 and system[0].cache_control is msgspec.UNSET:
             return system[0].text, turns
         return system or None, turns
@@ -403,6 +423,10 @@ class _Turns:
         return wire_id
 
 
+def _is_plain(part: Part) -> TypeGuard[Text]:
+    return type(part) is Text and part.cache is None and not _is_blank(part.text)
+
+
 def _is_blank(text: str) -> bool:
     return not text or text.isspace()
 
@@ -411,17 +435,15 @@ def _safe_id(call_id: str) -> str:
     return call_id if is_plain_name(call_id) else coded_tool_id(call_id)
 
 
-def _settle(turn: _Turn) -> None:
+def _settle(turn: _Turn, blocks: list[_Block]) -> None:
     """Put results first, and write a lone text as the API's short form does."""
-    blocks = turn.content
-    assert isinstance(blocks, list)
-    if turn.role == "user" and any(isinstance(block, _ToolResult) for block in blocks[1:]):
-        # Sorting is stable: results first, and each kind in its own order.
-        blocks.sort(key=lambda block: not isinstance(block, _ToolResult))
     if len(blocks) == 1:
         block = blocks[0]
         if type(block) is _Text and block.cache_control is msgspec.UNSET:
             turn.content = block.text
+    elif turn.role == "user" and any(type(block) is _ToolResult for block in blocks):
+        # Sorting is stable: results first, and each kind in its own order.
+        blocks.sort(key=lambda block: type(block) is not _ToolResult)
 
 
 def _image(path: str, image: Image) -> _Image:
