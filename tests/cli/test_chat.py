@@ -247,6 +247,14 @@ def test_ctrl_c_stops_the_answer_and_not_the_conversation(
     ]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_at_the_prompt_ends_it(terminal: Terminal, number: signal.Signals) -> None:
+    terminal.enter("half a li")
+    terminal.read_until("half a li")
+    terminal.process.send_signal(number)
+    assert terminal.process.wait(30) == 128 + number
+
+
 def test_ctrl_c_at_the_prompt_does_not_end_it(terminal: Terminal) -> None:
     terminal.enter("half a li")
     terminal.read_until("half a li")

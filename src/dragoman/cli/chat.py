@@ -94,7 +94,7 @@ def chat(
     settings = read_config(config, data_dir=data_dir)
     question = _question(message or [])
     address = url or local_url(settings)
-    _stop_cleanly_on_signals()
+    ending = _Ending()
     with _secret(settings, address, key) as secret, asyncio.Runner() as runner:
         try:
             conversation = Conversation(address, secret, settings.proxies)
@@ -108,11 +108,11 @@ def chat(
             if question is not None:
                 runner.run(_answer(conversation, question))
             else:
-                _converse(runner, conversation)
+                _converse(runner, conversation, ending)
         except ServerSaidNo as error:
             raise Failure(str(error)) from None
         except KeyboardInterrupt:
-            raise typer.Exit(130) from None
+            raise typer.Exit(128 + (ending.signal or signal.SIGINT)) from None
         finally:
             runner.run(conversation.aclose())
 
@@ -170,14 +170,22 @@ def _is_this_machine(url: str, settings: Config) -> bool:
     return False
 
 
-def _stop_cleanly_on_signals() -> None:
-    """Let a closed terminal or SIGTERM end the program by an exception, so that its key is revoked."""
+class _Ending:
+    """Turns SIGTERM and a closed terminal into Ctrl-C, so that the key is revoked on the way out.
 
-    def stop(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
+    An exception out of a handler could surface anywhere in the event loop; for SIGINT the runner
+    cancels its task instead.
+    """
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        """What ends the program, where it is not the person at the terminal."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._end)
+
+    def _end(self, number: int, _frame: object) -> None:
+        self.signal = number
+        signal.raise_signal(signal.SIGINT)
 
 
 # --- Talking ------------------------------------------------------------------------------------
@@ -205,7 +213,7 @@ async def _answer(conversation: Conversation, question: str) -> None:
         typer.secho("(the answer reached the longest that was allowed)", dim=True, err=True)
 
 
-def _converse(runner: asyncio.Runner, conversation: Conversation) -> None:
+def _converse(runner: asyncio.Runner, conversation: Conversation, ending: _Ending) -> None:
     from dragoman.cli.conversation import ServerSaidNo
 
     with suppress(ImportError):
@@ -219,6 +227,8 @@ def _converse(runner: asyncio.Runner, conversation: Conversation) -> None:
             typer.echo()
             return
         except KeyboardInterrupt:
+            if ending.signal is not None:
+                raise
             typer.secho("\n(/quit or Ctrl-D ends)", dim=True)
             continue
         try:
@@ -232,6 +242,8 @@ def _converse(runner: asyncio.Runner, conversation: Conversation) -> None:
         except ServerSaidNo as error:
             typer.secho(f"error: {error}", fg="red", err=True)
         except KeyboardInterrupt:
+            if ending.signal is not None:
+                raise
             typer.secho("(stopped)", dim=True)
 
 
