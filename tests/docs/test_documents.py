@@ -18,7 +18,9 @@ from dragoman import errors
 from dragoman.app import DIALECTS
 from dragoman.cli.main import app
 from dragoman.config.settings import Settings
+from dragoman.dialects import dreamsolve, studio
 from dragoman.dialects.anthropic import CountTokensRequest
+from dragoman.engine import guard
 from dragoman.ports import Dialect
 from dragoman.providers.catalog import CATALOG
 
@@ -146,6 +148,19 @@ def test_every_field_is_documented(dialect: Dialect) -> None:
         if not re.search(rf"`{field.encode_name}[`.:]", text)
     ]
     assert missing == []
+
+
+def test_stated_defaults_hold() -> None:
+    text = read("docs/dialects.md")
+    defaults = Settings()
+    assert f"`max_choices` ({defaults.max_choices})" in text
+    assert f"`header_hold_s` ({defaults.header_hold_s:g} s)" in text
+    assert f"`max_body_bytes` ({defaults.max_body_bytes // 2**20} MiB)" in text
+    assert f"1..{dreamsolve.MAX_MAX_TOKENS}, default {dreamsolve.DEFAULT_MAX_TOKENS}" in text
+    assert f"up to {studio.MAX_STOPS} strings" in text
+    assert f"up to {studio.MAX_LABELS} of {studio.MAX_LABEL_CHARS} characters" in text
+    assert f"{guard.MAX_STOPS} stop strings of {guard.MAX_STOP_CHARS} characters" in text
+    assert f"{guard.MAX_LOGIT_BIAS} entries of `logit_bias`" in text
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
