@@ -244,6 +244,17 @@ def test_a_reason_that_means_failure_is_one(reason: str) -> None:
 def test_vllms_stop_reason_is_the_stop_string() -> None:
     assert choice_of({"content": "x"}, choice={"stop_reason": "END"}).stop_sequence == "END"
     assert choice_of({"content": "x"}, choice={"stop_reason": 128009}).stop_sequence is None
+    assert choice_of({"content": "x"}, choice={"matched_stop": "END"}).stop_sequence == "END"
+
+
+def test_an_empty_finish_reason_is_none_yet() -> None:
+    delta = chunk({"content": "a"}, finish="")
+    assert parts_of(delta, delta, STOP) == (Text("aa"),)
+
+
+def test_zeros_in_place_of_usage_do_not_replace_what_was_told() -> None:
+    found = read(chunk({"content": "a"}), STOP, usage_chunk(3, 2), usage_chunk(0, 0))
+    assert found.usage == Usage(input_tokens=3, output_tokens=2)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +263,8 @@ def test_vllms_stop_reason_is_the_stop_string() -> None:
         (None, Usage(is_estimated=True)),
         ({"prompt_tokens": 9, "completion_tokens": 3}, Usage(input_tokens=9, output_tokens=3)),
         ({"prompt_tokens": 9, "completion_tokens": None, "total_tokens": 9}, Usage(input_tokens=9)),
-        ({"prompt_tokens": -9, "completion_tokens": -1}, Usage()),
+        ({"prompt_tokens": -9, "completion_tokens": -1}, Usage(is_estimated=True)),
+        ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, Usage(is_estimated=True)),
         (
             {"prompt_tokens": 9, "completion_tokens": 3, "prompt_cache_hit_tokens": 4},
             Usage(input_tokens=9, output_tokens=3, cached_input_tokens=4),

@@ -14,7 +14,7 @@ Providers differ, and all of them are read here by the same rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -125,8 +125,10 @@ class ChoicePiece(msgspec.Struct):
     message: MessagePiece | None = None
     index: int | None = None
     finish_reason: str | None = None
-    stop_reason: str | int | None = None
+    stop_reason: Any = None
     """vLLM: the stop string that ended the text, or a token's id."""
+    matched_stop: Any = None
+    """The same by SGLang."""
     logprobs: LogprobPieces | None = None
 
 
@@ -160,7 +162,7 @@ def decode_response(body: bytes) -> ChatResponse:
         pieces = _in_order(pieces)
     return ChatResponse(
         choices=tuple([_choice(piece) for piece in pieces]),
-        usage=Usage(is_estimated=True) if answer.usage is None else decode_usage(answer.usage),
+        usage=(answer.usage and decode_usage(answer.usage)) or Usage(is_estimated=True),
         upstream_id=None if answer.id is None else str(answer.id),
         upstream_model=answer.model,
         system_fingerprint=answer.system_fingerprint,
@@ -187,7 +189,7 @@ def _choice(piece: ChoicePiece) -> Choice:
     return Choice(
         parts=tuple(parts),
         finish_reason=decode_reason(piece.finish_reason or "stop", has_calls=has_calls),
-        stop_sequence=piece.stop_reason if isinstance(piece.stop_reason, str) else None,
+        stop_sequence=stop_string(piece),
         logprobs=decode_logprobs(logprobs.content) if logprobs and logprobs.content else None,
     )
 
@@ -208,6 +210,21 @@ def _parts(message: MessagePiece) -> list[Part]:
     elif message.function_call is not None:
         parts += _calls([CallPiece(function=message.function_call)])
     return parts
+
+
+class _Stopped(Protocol):
+    @property
+    def stop_reason(self) -> object: ...
+    @property
+    def matched_stop(self) -> object: ...
+
+
+def stop_string(piece: _Stopped) -> str | None:
+    """Which of the stop strings ended the text, where the provider tells."""
+    for told in (piece.stop_reason, piece.matched_stop):
+        if isinstance(told, str):
+            return told
+    return None
 
 
 def split_content(content: str | list[ContentPiece]) -> tuple[str, str]:
@@ -294,9 +311,12 @@ def decode_logprobs(pieces: Sequence[LogprobPiece]) -> tuple[TokenLogprob, ...]:
     )
 
 
-def decode_usage(piece: UsagePiece) -> Usage:
+def decode_usage(piece: UsagePiece) -> Usage | None:
+    """`None` for zeros all over, which some send for want of a count: every prompt has a token."""
     prompt = _count(piece.prompt_tokens)
     completion = _count(piece.completion_tokens)
+    if not (prompt or completion):
+        return None
     inputs, outputs = piece.prompt_tokens_details, piece.completion_tokens_details
     reasoning = _count(outputs.reasoning_tokens) if outputs is not None else 0
     if reasoning and (

@@ -16,7 +16,7 @@ that ended it, `[DONE]` included.
 from __future__ import annotations
 
 from collections import deque
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -46,6 +46,7 @@ from dragoman.dialects.openai.upstream_answer import (
     decode_reason,
     decode_usage,
     split_content,
+    stop_string,
     unique_call_id,
 )
 from dragoman.dialects.openai.upstream_errors import answer_error
@@ -61,7 +62,8 @@ class _DeltaChoice(msgspec.Struct):
     delta: MessagePiece | None = None
     index: int | None = None
     finish_reason: str | None = None
-    stop_reason: str | int | None = None
+    stop_reason: Any = None
+    matched_stop: Any = None
     logprobs: LogprobPieces | None = None
 
 
@@ -377,7 +379,7 @@ class _Choice:
         while self.queue:
             self._end(self.queue.popleft(), events)
 
-    def finish(self, reason: str, stop: str | int | None, events: list[StreamEvent]) -> None:
+    def finish(self, reason: str, stop: str | None, events: list[StreamEvent]) -> None:
         """End every part, and keep the finish for `OpenAIStreamDecoder` to release."""
         if self.is_released:
             return
@@ -385,7 +387,7 @@ class _Choice:
         self.finished = Finished(
             decode_reason(reason, has_calls=bool(self.calls)),
             self.index,
-            stop if isinstance(stop, str) else None,
+            stop,
         )
 
 
@@ -413,7 +415,7 @@ class OpenAIStreamDecoder:
             raise answer_error(data)
         events: list[StreamEvent] = []
         if chunk.usage is not None:
-            self._usage = decode_usage(chunk.usage)
+            self._usage = decode_usage(chunk.usage) or self._usage
         if chunk.choices:
             for position, piece in enumerate(chunk.choices):
                 self._feed_choice(chunk, piece, position, events)
@@ -441,8 +443,9 @@ class OpenAIStreamDecoder:
             choice = self._begin_choice(index, chunk, events)
         if piece.delta is not None:
             choice.feed(piece.delta, piece.logprobs, events)
-        if piece.finish_reason is not None:
-            choice.finish(piece.finish_reason, piece.stop_reason, events)
+        # Some say "" until there is a reason.
+        if piece.finish_reason:
+            choice.finish(piece.finish_reason, stop_string(piece), events)
             self._release_earlier(choice, events)
 
     def _begin_choice(self, index: int, chunk: _Chunk, events: list[StreamEvent]) -> _Choice:
