@@ -53,6 +53,7 @@ class RawServer:
         self.port = 0
         self.accepted = 0
         self.open = 0
+        self.tasks: set[asyncio.Task[None]] = set()
         self.all_closed = asyncio.Event()
         self.all_closed.set()
 
@@ -73,7 +74,7 @@ async def serve(
 ) -> AsyncIterator[RawServer]:
     """Run `handler` for each connection; it is cancelled, and the connection closed, in the end."""
     server = RawServer()
-    tasks: set[asyncio.Task[None]] = set()
+    tasks = server.tasks
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -143,6 +143,19 @@ async def test_new_connection_closed_unanswered_is_not_tried_again(client: HttpC
 
 
 @pytest.mark.parametrize("is_reset", [False, True])
+async def test_server_that_closes_at_once_is_named_at_once(
+    client: HttpClient, is_reset: bool
+) -> None:
+    async def handle(line: Line) -> None:
+        line.reset() if is_reset else line.close()
+
+    async with serve(handle) as server:
+        sends = [client.send(request_to(server)) for _ in range(30)]
+        results = await asyncio.wait_for(asyncio.gather(*sends, return_exceptions=True), 5)
+        assert {type(result) for result in results} <= {ConnectionLost, ConnectFailed}
+
+
+@pytest.mark.parametrize("is_reset", [False, True])
 async def test_kept_connection_closed_unanswered_is_replaced_once(
     client: HttpClient, is_reset: bool
 ) -> None:

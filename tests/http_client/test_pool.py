@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,6 +12,7 @@ from tests.http_client.raw_server import Line, RawServer, serve, with_length
 from dragoman.http_client import (
     Endpoint,
     HttpClient,
+    HttpClientError,
     HttpRequest,
     HttpSettings,
     PoolFull,
@@ -217,3 +219,52 @@ async def test_origins_do_not_share_connections(client: HttpClient) -> None:
         await fetch(client, HttpRequest(Endpoint("POST", one.url())))
         await fetch(client, HttpRequest(Endpoint("POST", other.url())))
         assert (one.accepted, other.accepted) == (1, 1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_no_mixture_of_faults_and_cancellations_leaks(client: HttpClient, seed: int) -> None:
+    """After any mixture, every place is free again: as many requests as allowed run at once."""
+    dice = random.Random(seed)
+    most = 4
+
+    async def handle(line: Line) -> None:
+        while True:
+            await line.request()
+            match dice.randrange(6):
+                case 0:
+                    return
+                case 1:
+                    line.reset()
+                    return
+                case 2:
+                    await line.send(b"nonsense")
+                    return
+                case 3:
+                    await line.send(OK[:-1])
+                    await line.closed_by_client()
+                case 4:
+                    await asyncio.sleep(dice.random() / 1000)
+                    await line.send(OK)
+                case _:
+                    await line.send(OK)
+
+    async def one(endpoint: Endpoint) -> None:
+        request = HttpRequest(endpoint, timeouts=Timeouts(idle_s=0.05, connect_s=5))
+        try:
+            async with asyncio.timeout(dice.choice([0.001, 0.003, 5])):
+                response = await client.send(request)
+                if dice.random() < 0.3:
+                    response.close() if dice.random() < 0.5 else response.release(0.01)
+                else:
+                    await response.read()
+        except (HttpClientError, TimeoutError):
+            pass
+
+    async with serve(handle) as server:
+        endpoint = Endpoint("POST", server.url(), max_connections=most)
+        await asyncio.wait_for(asyncio.gather(*[one(endpoint) for _ in range(150)]), 20)
+        pool = client._pools[endpoint.key]
+        await asyncio.sleep(0.02)
+        assert pool._open == len(pool._connections) == len(pool._idle) <= most
+        assert not pool._waiters
+        assert asyncio.all_tasks() - {asyncio.current_task()} <= server.tasks

@@ -68,6 +68,13 @@ class HttpClient:
             head = endpoint.proxied_head + pool.proxy_authorization
         if request.headers:
             head += encode_headers(request.headers)
+        if not connection.is_usable:
+            # The server closed it between our having it and our using it.
+            lost = ConnectionLost(
+                f"{endpoint.key} closed the connection unasked", is_untouched=True
+            )
+            connection.abort(lost)
+            raise lost
         body = request.body
         if body or not endpoint.is_idempotent:
             head += b"Content-Length: %d\r\n\r\n" % len(body)
