@@ -501,6 +501,8 @@ def events_of(response: ChatResponse) -> list[StreamEvent]:
     """The shortest stream that `collect` folds back into `response`."""
     events: list[StreamEvent] = []
     last = len(response.choices) - 1
+    # What nobody counted is left out, so that whoever meters the stream counts it.
+    usage = None if response.usage == Usage(is_estimated=True) else response.usage
     for index, choice in enumerate(response.choices):
         events.append(
             Started(
@@ -522,7 +524,7 @@ def events_of(response: ChatResponse) -> list[StreamEvent]:
                 choice.finish_reason,
                 index,
                 choice.stop_sequence,
-                response.usage if index == last else None,
+                usage if index == last else None,
             )
         )
     return events

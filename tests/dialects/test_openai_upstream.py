@@ -28,6 +28,7 @@ from dragoman.chat import (
     ToolResult,
     Usage,
     collect,
+    events_of,
 )
 from dragoman.dialects.openai import OPENAI_UPSTREAM, OpenAIStreamDecoder
 from dragoman.errors import (
@@ -286,6 +287,14 @@ def test_zeros_in_place_of_usage_do_not_replace_what_was_told() -> None:
 )  # fmt: skip
 def test_usage_of_many_providers(given: Any, usage: Usage) -> None:
     assert decode({"content": "x"}, usage=given).usage == usage
+
+
+def test_a_whole_answer_without_usage_is_left_to_be_counted() -> None:
+    response = decode({"content": "x"})
+    finished = events_of(response)[-1]
+    assert isinstance(finished, Finished)
+    assert finished.usage is None
+    assert collect(events_of(response)) == response
 
 
 @pytest.mark.parametrize(
