@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -103,25 +102,41 @@ def test_completion_can_be_had(shell: Run) -> None:
     assert ran.out.split() == ["keys"]
 
 
-def seconds(code: str) -> float:
-    """The best of three: how much CPU time a new interpreter spends on `code`, beyond its start."""
+def cpu_seconds(code: str) -> float:
+    """The best of three: how much CPU time a new interpreter spends on `code`, beyond its start.
+
+    Other tests run at the same time, so the clock on the wall would measure them.
+    """
 
     def spend(code: str) -> float:
-        measure = f"import time; {code}; print(time.process_time())"
+        measure = f"{code}\nimport sys, time\nsys.stderr.write(str(time.process_time()))"
         done = subprocess.run(
             [sys.executable, "-c", measure], capture_output=True, text=True, check=True
         )
-        return float(done.stdout)
+        return float(done.stderr)
 
-    return min(spend(code) for _ in range(3)) - min(spend("pass") for _ in range(3))
+    return min(spend(code) for _ in range(3)) - min(spend("") for _ in range(3))
 
 
 def test_importing_the_package_is_instant() -> None:
-    assert seconds("import dragoman") < 0.1
+    assert cpu_seconds("import dragoman") < 0.1
 
 
 def test_the_tree_of_commands_is_quick_to_import() -> None:
-    assert seconds("import dragoman.cli.main") < 0.3
+    assert cpu_seconds("import dragoman.cli.main") < 0.3
+
+
+def test_help_is_shown_quickly() -> None:
+    show_help = """
+import sys
+from dragoman.__main__ import main
+sys.argv = ["dragoman", "--help"]
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code
+"""
+    assert cpu_seconds(show_help) < 0.5
 
 
 def test_help_loads_neither_the_server_nor_the_database() -> None:
@@ -132,13 +147,3 @@ def test_help_loads_neither_the_server_nor_the_database() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-def test_help_is_shown_quickly(shell: Run) -> None:
-    def once() -> float:
-        began = time.perf_counter()
-        assert shell("--help").code == 0
-        return time.perf_counter() - began
-
-    # A quarter of a second alone on the machine; tests run beside others.
-    assert min(once() for _ in range(3)) < 1.0
