@@ -71,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._is_out_of_step = False
         self._is_kept_alive = False
         self._is_head_in = False
+        self._pieces: list[bytes] = []
         self._head_bytes = 0
         self._unproductive_bytes = 0
         self._body_bytes = 0
@@ -148,16 +149,21 @@ class Connection(asyncio.Protocol):
             return
         self._has_data = True
         self._unproductive_bytes += len(data)
+        broken: Exception | None = None
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            broken = error
+        if self._pieces:
+            self._hand_on_pieces(response)
+        if self._is_too_large():
+            return
+        if broken is not None:
             if not self._is_done:
-                text = f"{self._name} sent what is not HTTP: {type(error).__name__}"
+                text = f"{self._name} sent what is not HTTP: {type(broken).__name__}"
                 self.abort(BadResponse(text))
                 return
             self._is_out_of_step = True
-        if self._is_too_large():
-            return
         if self._is_done:
             self._finish(response, request)
             return
@@ -167,6 +173,15 @@ class Connection(asyncio.Protocol):
             self._set_deadline(self.loop.time() + request.timeouts.idle_s, "idle")
         if response.has_news:
             response.wake()
+
+    def _hand_on_pieces(self, response: HttpResponse) -> None:
+        """Give the reader what one read brought, as one piece, unless it passes the bound."""
+        pieces, self._pieces = self._pieces, []
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._unproductive_bytes = 0
+        self._body_bytes += len(body)
+        if self._body_bytes <= self.max_body_bytes:
+            response.add_body(body)
 
     def eof_received(self) -> None:
         self._peer_closed(None)
@@ -207,12 +222,9 @@ class Connection(asyncio.Protocol):
             self._is_done = self._is_out_of_step = True
 
     def on_body(self, data: bytes) -> None:
-        if self._response is None or self._is_done:
-            return
-        self._unproductive_bytes = 0
-        self._body_bytes += len(data)
-        if self._body_bytes <= self.max_body_bytes:
-            self._response.add_body(data)
+        # Called for each chunk, of which a read may hold many: everything else waits for the last.
+        if not self._is_done:
+            self._pieces.append(data)
 
     def on_message_complete(self) -> None:
         if self._is_informational:
