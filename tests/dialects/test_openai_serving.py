@@ -336,8 +336,20 @@ def test_a_metadata_value_must_be_a_string() -> None:
     assert "must be a string" in error.message
 
 
-def test_an_error_repeats_little_of_what_was_sent() -> None:
-    error = refusal(messages=[{"role": "x\n" * 10_000, "content": ""}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": [{"role": "x\n" * 10_000, "content": ""}]},
+        {"messages": [{"role": "user", "content": [{"type": "x" * 10_000}]}]},
+        {"reasoning_effort": "x" * 10_000},
+        {"tool_choice": "x" * 10_000},
+        {"response_format": {"type": "x" * 10_000}},
+        {"logit_bias": {"x" * 10_000: 1}},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_an_error_repeats_little_of_what_was_sent(fields: dict[str, Any]) -> None:
+    error = refusal(**fields)
     assert len(error.message) < 200
     assert "\n" not in error.message
 

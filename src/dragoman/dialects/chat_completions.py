@@ -488,13 +488,6 @@ def decode_thinking(body: CompletionBody) -> Thinking | None:
     return None if effort is None else Thinking(enabled=effort != "none", effort=effort)
 
 
-def drop_nulls(unknown: tuple[tuple[str, Raw], ...]) -> tuple[tuple[str, Raw], ...]:
-    """Unknown fields without those that are `null`, which means absent."""
-    if not unknown:
-        return ()
-    return tuple([(name, raw) for name, raw in unknown if bytes(raw) != _NULL])
-
-
 def check_user(user: str | None) -> None:
     if user is not None and len(user) > MAX_USER_CHARS:
         raise InvalidRequest(f"user must have at most {MAX_USER_CHARS} characters", param="user")

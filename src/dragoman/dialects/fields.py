@@ -17,6 +17,7 @@ from dragoman.errors import InvalidRequest, MalformedBody
 T = TypeVar("T", bound=msgspec.Struct)
 
 MAX_IGNORED_FIELDS = 64
+MAX_SHOWN_CHARS = 100
 
 _AT_PATH = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 _MISSING = re.compile(r"^Object missing required field `([^`]+)`")
@@ -104,6 +105,9 @@ def invalid_field(error: msgspec.ValidationError, prefix: str = "") -> InvalidRe
         if len(names) == 2 and ", got " in text:
             got = names[1] or "null"
             return InvalidRequest(f"{path} must be {names[0]}, not {got}", param=path)
+    if len(text) > MAX_SHOWN_CHARS:
+        # It repeats the client's own value, of any length.
+        text = text[:MAX_SHOWN_CHARS] + "…"
     return InvalidRequest(f"{path}: {text[:1].lower()}{text[1:]}", param=path)
 
 

@@ -54,7 +54,6 @@ from dragoman.dialects.chat_completions import (
     decode_thinking,
     decode_tool,
     decode_tool_choice,
-    drop_nulls,
     present,
     refuse_functions,
     shown,
@@ -440,7 +439,7 @@ class StudioDialect:
             stream=stream,
             stream_usage="separate_chunk" if wants_usage else "none",
             context=_context(wire, switches) if _has_context(wire) else NO_CONTEXT,
-            extensions=drop_nulls(unknown) if unknown else (),
+            extensions=unknown,
         )
 
     def bind_target(self, request: ChatRequest, kind: Literal["model", "project"]) -> ChatRequest:

@@ -40,7 +40,6 @@ from dragoman.dialects.chat_completions import (
     decode_thinking,
     decode_tool,
     decode_tool_choice,
-    drop_nulls,
     present,
     refuse_functions,
 )
@@ -215,7 +214,7 @@ class OpenAIDialect:
             stream=stream,
             stream_usage=_stream_usage(wire) if stream else "none",
             context=_context(wire),
-            extensions=drop_nulls(unknown) if unknown else (),
+            extensions=unknown,
         )
 
     def bind_target(self, request: ChatRequest, kind: Literal["model", "project"]) -> ChatRequest:
