@@ -158,7 +158,7 @@ def requests(draw: st.DrawFn, model: str = "upstream-model") -> ChatRequest:
                 top_k=st.none() | st.integers(0, 500),
             )
         ),
-        max_output_tokens=draw(st.integers(2001, 2**31)),
+        max_output_tokens=draw(st.integers(2001, 2**31 - 1)),
         stop=tuple(draw(st.lists(said, max_size=4))),
         response_format=draw(
             st.just(TEXT_FORMAT)

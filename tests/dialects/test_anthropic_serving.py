@@ -91,6 +91,11 @@ def refusal(**fields: Any) -> InvalidRequest:
         ({"temperature": -0.1}, "temperature"),
         ({"top_p": 2}, "top_p"),
         ({"top_k": -1}, "top_k"),
+        ({"top_k": 2**31}, "top_k"),
+        ({"max_tokens": 2**31}, "max_tokens"),
+        ({"stop_sequences": ["x"] * 257}, "stop_sequences"),
+        ({"stop_sequences": ["x" * 4097]}, "stop_sequences[0]"),
+        ({"metadata": {"user_id": "x" * 1025}}, "metadata.user_id"),
         ({"stop_sequences": ["a", ""]}, "stop_sequences[1]"),
         ({"tools": [TOOL, TOOL]}, "tools[1].name"),
         ({"tools": [TOOL | {"name": "a b"}]}, "tools[0].name"),
@@ -283,6 +288,20 @@ def test_a_body_nested_deep_is_refused() -> None:
     body = '{"model":"m","max_tokens":1,"messages":[{"role":"assistant","content":['
     with pytest.raises(InvalidRequest):
         ANTHROPIC.decode_request(body.encode() + deep, {})
+
+
+def test_values_at_their_bounds_are_taken() -> None:
+    request = decode(
+        max_tokens=2**31 - 1,
+        top_k=0,
+        temperature=1,
+        top_p=0,
+        stop_sequences=["x" * 4096] * 256,
+        metadata={"user_id": "x" * 1024},
+        thinking={"type": "enabled", "budget_tokens": 2**31 - 2},
+    )
+    assert request.max_output_tokens == 2**31 - 1
+    assert request.context.user == "x" * 1024
 
 
 def test_counting_needs_no_maximum() -> None:

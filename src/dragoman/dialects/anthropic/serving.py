@@ -60,6 +60,11 @@ from dragoman.errors import DragomanError, InvalidRequest, MalformedBody
 from dragoman.ports import Example, StreamEncoder, WireTypes
 
 MIN_THINKING_TOKENS = 1024
+MAX_INTEGER = 2**31 - 1
+"""The most that every model server takes for a count."""
+MAX_STOPS = 256
+MAX_STOP_CHARS = 4096
+MAX_USER_CHARS = 1024
 
 _HINT = msgspec.Raw(b"true")
 
@@ -314,9 +319,10 @@ def _require_rules(wire: MessagesRequest) -> None:
             "max_tokens must be at least 1; filling a prompt cache with 0 is not supported here",
             param="max_tokens",
         )
-    if wire.stop_sequences and "" in wire.stop_sequences:
-        path = f"stop_sequences[{wire.stop_sequences.index('')}]"
-        raise InvalidRequest(f"{path} must not be empty", param=path)
+    if wire.max_tokens > MAX_INTEGER:
+        raise InvalidRequest(f"max_tokens must be at most {MAX_INTEGER}", param="max_tokens")
+    if wire.stop_sequences:
+        _require_stop_rules(wire.stop_sequences)
     if isinstance(wire.thinking, ThinkingEnabled):
         budget = wire.thinking.budget_tokens
         if not MIN_THINKING_TOKENS <= budget < wire.max_tokens:
@@ -327,18 +333,35 @@ def _require_rules(wire: MessagesRequest) -> None:
             )
 
 
+def _require_stop_rules(stops: list[str]) -> None:
+    if len(stops) > MAX_STOPS:
+        raise InvalidRequest(
+            f"stop_sequences must hold at most {MAX_STOPS} strings", param="stop_sequences"
+        )
+    for i, stop in enumerate(stops):
+        if not 0 < len(stop) <= MAX_STOP_CHARS:
+            path = f"stop_sequences[{i}]"
+            raise InvalidRequest(f"{path} must have 1 to {MAX_STOP_CHARS} characters", param=path)
+
+
 def _sampling(wire: MessagesRequest) -> Sampling:
     if wire.temperature is None and wire.top_p is None and wire.top_k is None:
         return NO_SAMPLING
     require_range("temperature", wire.temperature, 0, 1)
     require_range("top_p", wire.top_p, 0, 1)
-    require_range("top_k", wire.top_k, 0)
+    if wire.top_k is not None and not 0 <= wire.top_k <= MAX_INTEGER:
+        raise InvalidRequest(f"top_k must be between 0 and {MAX_INTEGER}", param="top_k")
     return Sampling(temperature=wire.temperature, top_p=wire.top_p, top_k=wire.top_k)
 
 
 def _context(metadata: Metadata | None) -> RequestContext:
     if metadata is None or metadata.user_id is None:
         return NO_CONTEXT
+    if len(metadata.user_id) > MAX_USER_CHARS:
+        raise InvalidRequest(
+            f"metadata.user_id must have at most {MAX_USER_CHARS} characters",
+            param="metadata.user_id",
+        )
     return RequestContext(user=metadata.user_id)
 
 
