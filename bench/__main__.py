@@ -53,7 +53,13 @@ def _run(options: argparse.Namespace, folder: Path, console: Console) -> Report:
         seconds=options.seconds or effort.seconds, passes=options.passes or effort.passes
     )
     generator: Generator = options.load or available_generator()
-    bench = Bench(load_core=load_core, generator=generator, folder=folder, effort=effort)
+    bench = Bench(
+        server_core=server_core,
+        load_core=load_core,
+        generator=generator,
+        folder=folder,
+        effort=effort,
+    )
     machine = describe_machine(generator, is_core_shared=server_core == load_core)
     provider, provider_port = start_provider(load_core, folder)
     notes: list[str] = []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
 import msgspec
 
 from bench.load import Generator, LoadPlan, LoadResult, run_load
 from bench.payloads import STREAM_EVENTS, request_body
-from bench.processes import cpu_s, resident_mib
+from bench.processes import busy_core_s, cpu_s, resident_mib
 from bench.servers import Gateway, Server
 
 CLIENTS = (16, 64, 1)
@@ -25,6 +26,7 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
 class Bench(msgspec.Struct, frozen=True, kw_only=True):
     """Where the load runs, and with what."""
 
+    server_core: int
     load_core: int
     generator: Generator
     folder: Path
@@ -47,10 +49,13 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """CPU per stream whose events arrive in one burst."""
     resident_mib: float
     """After all of the load."""
+    disturbance: float
+    """The share of the server's core that other work took: the median of all passes."""
 
 
 class Sample(msgspec.Struct, frozen=True):
     cpu_us: float
+    disturbance: float
     load: LoadResult
 
 
@@ -71,6 +76,9 @@ def measure(server: Server, bench: Bench) -> Row:
         p99_us=min(sample.load.p99_us for sample in plain[1]),
         stream_cpu_us=_least_cpu_us(streamed),
         resident_mib=resident_mib(server.process.pid),
+        disturbance=statistics.median(
+            sample.disturbance for samples in (*plain.values(), streamed) for sample in samples
+        ),
     )
 
 
@@ -94,10 +102,13 @@ def _passes(server: Server, bench: Bench, body: bytes, clients: int) -> list[Sam
 
 def _sample(server: Server, bench: Bench, plan: LoadPlan) -> Sample:
     server.process.require_running()
-    before_s = cpu_s(server.process.pid)
+    used_s, core_s = -cpu_s(server.process.pid), -busy_core_s(bench.server_core)
     load = run_load(plan, core=bench.load_core, generator=bench.generator, folder=bench.folder)
-    used_s = cpu_s(server.process.pid) - before_s
-    return Sample(used_s * 1e6 / load.requests, load)
+    used_s += cpu_s(server.process.pid)
+    core_s += busy_core_s(bench.server_core)
+    if not load.requests:
+        raise RuntimeError(f"{server.name} answered nothing within {plan.seconds:g} s")
+    return Sample(used_s * 1e6 / load.requests, max(0.0, core_s - used_s) / load.seconds, load)
 
 
 class StartTimes(msgspec.Struct, frozen=True, kw_only=True):

@@ -74,6 +74,12 @@ class Process:
                 f"{self._child.args!r} ended with {self._child.returncode}:\n{self._last_words()}"
             )
 
+    def wait_to_tell(self) -> None:
+        """After a cut connection: raise what the process said if it is ending."""
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(1.0)
+        self.require_running()
+
     def stop(self) -> int:
         """Ask it to stop, insist after a while; its exit status."""
         if self._child.poll() is None:
@@ -126,6 +132,19 @@ def _ticked_cpu_s(pid: int) -> float:
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def busy_core_s(core: int) -> float:
+    """Seconds that `core` was not idle since the machine's start.
+
+    https://docs.kernel.org/filesystems/proc.html#miscellaneous-kernel-statistics-in-proc-stat
+    """
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *ticks = line.split()
+        if name == f"cpu{core}":
+            user, nice, system, _, _, irq, soft_irq, steal = map(int, ticks[:8])
+            return (user + nice + system + irq + soft_irq + steal) / _TICKS_PER_S
+    raise RuntimeError(f"/proc/stat does not know core {core}")
 
 
 def resident_mib(pid: int) -> float:

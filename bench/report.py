@@ -104,6 +104,7 @@ def _table(report: Report) -> Table:
             "s from start to first completion, later starts",
             lambda row: f"{starts[row.server].second_s:.2f}" if row.server in starts else "",
         )
+    add("server's core taken by other work", lambda row: f"{row.disturbance:.0%}")
     add("features on", lambda row: "\n".join(row.features) or "none")
     return table
 

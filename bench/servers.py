@@ -143,7 +143,11 @@ class Gateway:
     def first_completion_s(self) -> float:
         """Seconds from the process's start to its first whole answer."""
         self.process.wait_for_port(self.port)
-        status, answer = ask(self.port, "POST", self.path, request_body(stream=False))
+        try:
+            status, answer = ask(self.port, "POST", self.path, request_body(stream=False))
+        except OSError:
+            self.process.wait_to_tell()
+            raise
         elapsed_s = time.perf_counter() - self.started_s
         if status != 200:
             raise RuntimeError(f"the first completion was answered with {status}: {answer!r}")

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from bench import payloads
 from bench.load import LoadPlan, LoadResult, generate_load, run_load
-from bench.processes import Process, choose_cores, cpu_s, process_tree, resident_mib
+from bench.processes import Process, busy_core_s, choose_cores, cpu_s, process_tree, resident_mib
 from bench.provider import CannedAnswers, plain_answer, streamed_answer
 from bench.servers import Nginx, ask, nginx_binary, start_provider
 
@@ -132,6 +132,20 @@ def test_cpu_time_of_a_process_is_what_it_burnt() -> None:
     used_s = cpu_s(os.getpid()) - before_s
     assert 0.04 < used_s < 0.2
     assert resident_mib(os.getpid()) > 10
+
+
+def test_core_is_busy_while_something_runs_on_it() -> None:
+    core = choose_cores()[0]
+    command = ["sh", "-c", "while :; do :; done"]
+    before_s = busy_core_s(core)
+    spinner = subprocess.Popen(["taskset", "-c", str(core), *command])
+    try:
+        while cpu_s(spinner.pid) < 0.1:
+            time.sleep(0.01)
+    finally:
+        spinner.kill()
+        spinner.wait()
+    assert busy_core_s(core) - before_s > 0.05
 
 
 def test_process_that_ends_early_shows_its_last_words(tmp_path: Path) -> None:
