@@ -26,7 +26,6 @@ from dragoman.engine.grammar import (
     size,
 )
 from dragoman.engine.json_text import COMMA, SHARED_RULES, SPACE
-from dragoman.engine.regex_grammar import MAX_REPEATS
 from dragoman.engine.schema_merging import SchemaReader
 from dragoman.engine.schema_scalars import number_node, string_node
 from dragoman.engine.schema_text import (
@@ -50,6 +49,8 @@ MAX_SIZE = 60_000
 MAX_VALUES = 1000
 """How many values an `enum` may list."""
 MAX_PROPERTIES = 500
+MAX_ITEMS = 1000
+"""How many items of an array are counted; more are never written."""
 
 
 def compile_schema(schema: Schema | bool) -> Grammar:
@@ -329,6 +330,16 @@ class _Compiler:
             tail = self._rule(more if tail is None else sequence(more, tail))
         return start or sequence()
 
+    def _separated(self, rule: Rule, least: int, most: int | None) -> Node:
+        """`rule` between `least` and `most` times, with commas."""
+        if most is not None:
+            most = min(most, MAX_ITEMS)
+        # A rule of its own: the engine bounds what is repeated times how often.
+        following = self._rule(sequence(COMMA, rule))
+        more = Repeat(following, max(0, least - 1), None if most is None else most - 1)
+        node = sequence(rule, more)
+        return node if least else optional(node)
+
     def _rule(self, node: Node) -> Rule:
         rule = Rule(self._new_rule())
         self._rules[rule.name] = node
@@ -354,7 +365,7 @@ class _Compiler:
             return Literal("{}")
         rule = self._rule(sequence(Rule("string"), Literal(":"), SPACE, value))
         # Twice the same name must not matter: the last one counts, and all are valid.
-        return sequence(Literal("{"), _separated(rule, least, most), Literal("}"))
+        return sequence(Literal("{"), self._separated(rule, least, most), Literal("}"))
 
     # --- Arrays ---
 
@@ -373,8 +384,8 @@ class _Compiler:
             raise UnsupportedSchema(join(path, "prefixItems"), "must be a list of schemas")
         if most is not None and least > most:
             raise Unsatisfiable(path, "asks for more items than it allows")
-        if max(least, len(first)) > MAX_REPEATS:
-            raise UnsupportedSchema(join(path, "minItems"), f"must be at most {MAX_REPEATS}")
+        if max(least, len(first)) > MAX_ITEMS:
+            raise UnsupportedSchema(join(path, "minItems"), f"must be at most {MAX_ITEMS}")
         if first:
             return self._tuple(first, rest, (least, most), path, depth)
         if rest is True and least == 0 and most is None:
@@ -387,7 +398,7 @@ class _Compiler:
             if least:
                 raise
             return Literal("[]")
-        return sequence(Literal("["), _separated(self._rule(item), least, most), Literal("]"))
+        return sequence(Literal("["), self._separated(self._rule(item), least, most), Literal("]"))
 
     def _tuple(
         self,
@@ -412,17 +423,8 @@ class _Compiler:
         if needed or (room != 0 and rest not in (True, False)):
             other = self._value(rest, join(path, "items"), depth + 1, _NONE)
             rule = self._rule(sequence(COMMA, other))
-            nodes.append(Repeat(rule, needed, None if room is None else min(room, MAX_REPEATS)))
+            nodes.append(Repeat(rule, needed, None if room is None else min(room, MAX_ITEMS)))
         return sequence(Literal("["), *nodes, Literal("]"))
 
 
 _NONE: frozenset[str] = frozenset()
-
-
-def _separated(rule: Rule, least: int, most: int | None) -> Node:
-    """`rule` between `least` and `most` times, with commas."""
-    if most is not None:
-        most = min(most, MAX_REPEATS)
-    more = Repeat(sequence(COMMA, rule), max(0, least - 1), None if most is None else most - 1)
-    node = sequence(rule, more)
-    return node if least else optional(node)

@@ -137,20 +137,23 @@ class EngineSupervisor:
         """The running engine, if there is one at this moment."""
         return self._engine
 
-    async def running(self) -> Engine:
-        """The engine, waited for while it loads; `EngineFailed` when that takes too long or fails."""
-        if self._engine is not None:
+    async def running(self, *, after: Engine | None = None) -> Engine:
+        """The engine, waited for while it loads; `EngineFailed` when that takes too long or fails.
+
+        `after` is known to be gone, perhaps before the supervisor has noticed.
+        """
+        if self._engine is not None and self._engine is not after:
             return self._engine
         # A first load may take as long as it needs; a restart is quick, or something is wrong.
-        wait_s = RESTART_WAIT_S if self.restarts else LOAD_TIMEOUT_S
+        wait_s = LOAD_TIMEOUT_S if self.last_load_s is None else RESTART_WAIT_S
         try:
             async with asyncio.timeout(wait_s):
-                return await self._next_engine()
+                return await self._next_engine(after)
         except TimeoutError:
             raise EngineFailed(retry_after_s=5.0) from None
 
-    async def _next_engine(self) -> Engine:
-        while (engine := self._engine) is None:
+    async def _next_engine(self, after: Engine | None) -> Engine:
+        while (engine := self._engine) is None or engine is after:
             if self._closing:
                 raise Draining
             if self.failure is not None:
@@ -197,12 +200,12 @@ class EngineSupervisor:
             self._publish(None)
             if self._now_s() - born_s > LIVED_S:
                 pause_s = 0.0
+            self.restarts += 1
             await asyncio.sleep(pause_s)
             pause_s = min(MAX_PAUSE_S, pause_s * 2 or 0.25)
-            self.restarts += 1
 
     @asynccontextmanager
-    async def _child(self) -> AsyncIterator[tuple[Process, Engine, bytearray]]:
+    async def _child(self) -> AsyncIterator[tuple[Process, Engine]]:
         """A child with its model loaded, published; killed at the end."""
         settings = self._settings()
         started_s = self._now_s()
@@ -215,16 +218,17 @@ class EngineSupervisor:
             # Ctrl-C is for the server, which ends the child in its own time.
             start_new_session=True,
         )
-        tail = bytearray()
-        drain = asyncio.create_task(_keep_tail(process, tail))
+        said = _Said()
+        drain = asyncio.create_task(said.read(process))
         try:
-            ready = await self._load(process, settings, tail)
+            ready = await self._load(process, settings, said)
             engine = Engine(process, settings, ready, self._now_s)
             await self._identify(ready)
+            said.is_kept = False
             self.last_load_s = self._now_s() - started_s
             _log.info("engine %s is ready after %.1f s", self.model.id, self.last_load_s)
             self._publish(engine)
-            yield process, engine, tail
+            yield process, engine
         finally:
             self._publish(None)
             await _end(process)
@@ -250,7 +254,7 @@ class EngineSupervisor:
     def _threads(self) -> int:
         return self.model.threads or len(os.sched_getaffinity(0))
 
-    async def _load(self, process: Process, settings: ChildSettings, tail: bytearray) -> ChildReady:
+    async def _load(self, process: Process, settings: ChildSettings, said: _Said) -> ChildReady:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(msgspec.json.encode(settings) + b"\n")
@@ -264,7 +268,7 @@ class EngineSupervisor:
         if not line:
             raise _LoadFailed(
                 f"the engine ended with code {process.returncode} while it loaded "
-                f"{self.model_path}: {_last_line(tail)}"
+                f"{self.model_path}: {said.last_line}"
             )
         return msgspec.json.decode(line, type=ChildReady)
 
@@ -291,7 +295,7 @@ class EngineSupervisor:
         self._engine = engine
         self._changed.set()
 
-    async def _until_gone(self, process: Process, engine: Engine, tail: bytearray) -> None:
+    async def _until_gone(self, process: Process, engine: Engine) -> None:
         """Return when the child has died, by itself or because it stopped making progress."""
         watch = asyncio.create_task(self._kill_when_stalled(process, engine))
         try:
@@ -299,8 +303,7 @@ class EngineSupervisor:
         finally:
             watch.cancel()
         _log.error(
-            "engine %s ended with code %s and is restarted: %s",
-            *(self.model.id, process.returncode, _last_line(tail)),
+            "engine %s ended with code %s and is restarted", self.model.id, process.returncode
         )
 
     async def _kill_when_stalled(self, process: Process, engine: Engine) -> None:
@@ -327,17 +330,26 @@ def _private_folder(runtime_dir: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix="dragoman-"))
 
 
-async def _keep_tail(process: Process, tail: bytearray) -> None:
-    """Read what the child prints, so that it never blocks, and keep its end."""
-    assert process.stderr is not None
-    while data := await process.stderr.read(STDERR_TAIL_BYTES):
-        tail += data
-        del tail[:-STDERR_TAIL_BYTES]
+class _Said:
+    """What the child prints, always read so that it never blocks, and kept only while it loads.
 
+    Later it may repeat what a client sent, a grammar say, and that is nothing for a log.
+    """
 
-def _last_line(tail: bytearray) -> str:
-    lines = tail.decode(errors="replace").strip().splitlines()
-    return lines[-1][:300] if lines else "it printed nothing"
+    def __init__(self) -> None:
+        self.is_kept = True
+        self._tail = b""
+
+    async def read(self, process: Process) -> None:
+        assert process.stderr is not None
+        while data := await process.stderr.read(STDERR_TAIL_BYTES):
+            if self.is_kept:
+                self._tail = (self._tail + data)[-STDERR_TAIL_BYTES:]
+
+    @property
+    def last_line(self) -> str:
+        lines = self._tail.decode(errors="replace").strip().splitlines()
+        return lines[-1][:300] if lines else "it printed nothing"
 
 
 async def _end(process: Process) -> None:

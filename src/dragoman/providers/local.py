@@ -27,6 +27,7 @@ from dragoman.engine.slots import Ticket
 from dragoman.engine.supervisor import Engine, EngineSupervisor
 from dragoman.errors import DragomanError, EngineFailed, Internal
 from dragoman.http_client import (
+    ConnectFailed,
     Endpoint,
     HttpClient,
     HttpClientError,
@@ -170,12 +171,18 @@ class LocalProvider:
         answer = AnswerReader(question, index)
         yield [Started(index, system_fingerprint=supervisor.system_fingerprint)]
         reader = ChunkReader()
+        body = question.body(index)
         response: HttpResponse | None = None
         try:
+            try:
+                with engine.awaited():
+                    response = await self._client.send(_chat_request(engine, body))
+            except ConnectFailed:
+                # It died before it had this request: the next one takes it.
+                engine = await supervisor.running(after=engine)
             with engine.awaited():
-                response = await self._client.send(
-                    HttpRequest(_chat_endpoint(engine), question.body(index), timeouts=TIMEOUTS)
-                )
+                if response is None:
+                    response = await self._client.send(_chat_request(engine, body))
                 if response.status != 200:
                     raise read_error(response.status, await response.read())
             chunks = response.chunks().__aiter__()
@@ -265,8 +272,8 @@ def _endpoint(engine: Engine, method: str, path: str) -> Endpoint:
     return Endpoint(method, f"http://engine{path}", headers, unix_socket=engine.socket_path)
 
 
-def _chat_endpoint(engine: Engine) -> Endpoint:
-    return _endpoint(engine, "POST", "/v1/chat/completions")
+def _chat_request(engine: Engine, body: bytes) -> HttpRequest:
+    return HttpRequest(_endpoint(engine, "POST", "/v1/chat/completions"), body, timeouts=TIMEOUTS)
 
 
 def _translate(error: HttpClientError | OSError) -> DragomanError:

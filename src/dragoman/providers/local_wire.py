@@ -241,7 +241,7 @@ def translate_error(error: WireError, status: int | None = None) -> DragomanErro
         )
     if "grammar" in error.message or "schema" in error.message:
         return InvalidRequest(
-            "response_format: the model cannot follow this schema; make it simpler",
+            "response_format or tools hold a schema that is too complex for this model; use fewer repeats",
             param="response_format",
             detail="the engine could not read a grammar",
         )
