@@ -8,7 +8,7 @@ decoder is only the fast path, and finding one leads to the tolerant path, which
 from __future__ import annotations
 
 import re
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -48,7 +48,7 @@ class BodyDecoder(Generic[T]):
         tolerant = msgspec.defstruct(
             wire_type.__name__, [], bases=(wire_type,), forbid_unknown_fields=False
         )
-        self._tolerant = msgspec.json.Decoder(tolerant)
+        self._tolerant = msgspec.json.Decoder(cast("type[T]", tolerant))
         self._known = frozenset(wire_type.__struct_encode_fields__)
 
     def decode(self, body: bytes) -> tuple[T, tuple[tuple[str, msgspec.Raw], ...]]:
@@ -65,7 +65,7 @@ class BodyDecoder(Generic[T]):
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             raise MalformedBody from None
         try:
-            value: T = self._tolerant.decode(body)
+            value = self._tolerant.decode(body)
             unknown = [
                 (name, raw.copy())
                 for name, raw in _raw_fields.decode(body).items()
@@ -99,7 +99,11 @@ def invalid_field(error: msgspec.ValidationError, prefix: str = "") -> InvalidRe
         return MalformedBody()
     if text.startswith("Expected `"):
         names = [
-            " or ".join(_JSON_TYPES.get(t.strip(), t.strip()) for t in quoted.split("|") if t.strip() != "null")
+            " or ".join(
+                _JSON_TYPES.get(t.strip(), t.strip())
+                for t in quoted.split("|")
+                if t.strip() != "null"
+            )
             for quoted in _QUOTED.findall(text)
         ]
         if len(names) == 2 and ", got " in text:
