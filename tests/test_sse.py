@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dragoman.sse import EventTooLarge, SseEvent, SseParser
@@ -76,6 +76,7 @@ def lines_read_one_by_one(stream: bytes) -> list[tuple[bytes, bytes]]:
     return events
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(LINE, END), max_size=30),
     st.booleans(),
@@ -93,6 +94,7 @@ def test_any_split_yields_the_same_events(
     assert parse(*[stream[i : i + 1] for i in range(len(stream))]) == expected
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_random_bytes_are_read_as_lines(stream: bytes) -> None:
     assert parse(*[stream[i : i + 1] for i in range(len(stream))]) == lines_read_one_by_one(stream)

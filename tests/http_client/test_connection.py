@@ -102,7 +102,7 @@ ANSWERS = [
 ]
 
 
-@settings(max_examples=300)
+@settings(max_examples=200, deadline=None)
 @given(st.sampled_from(ANSWERS), st.lists(st.integers(0, 4000), max_size=10), st.booleans())
 def test_any_split_gives_the_same_answer(answer: bytes, cuts: list[int], is_ended: bool) -> None:
     places = sorted({min(cut, len(answer)) for cut in cuts} | {0, len(answer)})
@@ -121,6 +121,7 @@ def test_any_split_gives_the_same_answer(answer: bytes, cuts: list[int], is_ende
     uvloop.run(run())
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=200), max_size=5))
 def test_random_bytes_never_break_the_protocol(pieces: list[bytes]) -> None:
     uvloop.run(exchange(pieces, is_ended=True))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dragoman.http_client import Endpoint, HttpRequest
@@ -72,6 +72,7 @@ def test_headers_that_could_break_out_are_refused(name: str, value: str) -> None
     assert "secret" not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20), st.text(max_size=40))
 def test_no_header_is_ever_more_than_one_line(name: str, value: str) -> None:
     try:

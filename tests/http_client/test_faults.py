@@ -393,7 +393,7 @@ async def test_cancelled_request_closes_its_connection(client: HttpClient) -> No
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
-        await asyncio.wait_for(server.all_closed.wait(), 1)
+        await asyncio.wait_for(server.all_closed.wait(), 5)
 
 
 @pytest.mark.parametrize("how", ["cancel-read", "cancel-chunks", "close"])
@@ -415,7 +415,7 @@ async def test_answer_left_in_the_middle_closes_its_connection(
             reading.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await reading
-        await asyncio.wait_for(server.all_closed.wait(), 1)
+        await asyncio.wait_for(server.all_closed.wait(), 5)
 
 
 async def read_all(response: HttpResponse) -> bytes:
@@ -431,7 +431,7 @@ async def test_cancellation_leaves_no_task_and_no_connection(client: HttpClient)
         for task in reading:
             task.cancel()
         await asyncio.gather(*reading, return_exceptions=True)
-        await asyncio.wait_for(server.all_closed.wait(), 1)
+        await asyncio.wait_for(server.all_closed.wait(), 5)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
@@ -462,7 +462,7 @@ async def test_released_answer_that_goes_on_is_closed(client: HttpClient) -> Non
         response = await client.send(request_to(server))
         await anext(response.chunks())
         response.release(grace_s=0.05)
-        await asyncio.wait_for(server.all_closed.wait(), 2)
+        await asyncio.wait_for(server.all_closed.wait(), 5)
 
 
 async def test_closing_the_client_ends_what_runs(client: HttpClient) -> None:
@@ -475,4 +475,4 @@ async def test_closing_the_client_ends_what_runs(client: HttpClient) -> None:
             await reading
         with pytest.raises(ClientClosed):
             await client.send(request_to(server))
-        await asyncio.wait_for(server.all_closed.wait(), 1)
+        await asyncio.wait_for(server.all_closed.wait(), 5)

@@ -104,8 +104,8 @@ async def test_waiter_cancelled_as_it_is_served_hands_on(
     await first
     for waiter in waiters[:-1]:
         waiter.cancel()
-    assert await asyncio.wait_for(waiters[-1], 2) == b"fine"
-    assert await asyncio.wait_for(fetch(client, request), 2) == b"fine"
+    assert await asyncio.wait_for(waiters[-1], 5) == b"fine"
+    assert await asyncio.wait_for(fetch(client, request), 5) == b"fine"
 
 
 async def test_place_of_a_closed_connection_goes_to_the_next(client: HttpClient) -> None:
@@ -165,7 +165,7 @@ async def test_unused_connection_expires() -> None:
 
     async with serve(handle) as server:
         await fetch(client, HttpRequest(Endpoint("POST", server.url())))
-        await asyncio.wait_for(server.all_closed.wait(), 2)
+        await asyncio.wait_for(server.all_closed.wait(), 5)
     await client.aclose()
 
 

@@ -225,7 +225,7 @@ async def test_stream_is_over_at_its_last_frame(
     """A provider that keeps the stream open after its last frame holds nobody up."""
     gate = Gate()
     scripted.enqueue(Script(text="over", body_end_gate=gate))
-    response = await asyncio.wait_for(answer(http_provider, stream=True), 2)
+    response = await asyncio.wait_for(answer(http_provider, stream=True), 4)
     assert response.choices[0].text == "over"
     gate.open()
     await scripted.until(lambda: scripted.requests[0].is_answered)
@@ -402,7 +402,7 @@ async def test_leaving_stops_the_generation_at_once(
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading
-    await scripted.until(lambda: scripted.requests[0].is_disconnected, timeout_s=1)
+    await scripted.until(lambda: scripted.requests[0].is_disconnected, timeout_s=5)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
@@ -415,7 +415,7 @@ async def test_leaving_before_the_head_stops_the_generation(
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    await scripted.until(lambda: scripted.requests[0].is_disconnected, timeout_s=1)
+    await scripted.until(lambda: scripted.requests[0].is_disconnected, timeout_s=5)
 
 
 # --- Secrets ---
