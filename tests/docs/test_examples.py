@@ -209,11 +209,17 @@ def test_set_up(fence: Fence) -> None:
             case ["pip", "install", "."]:
                 assert (REPOSITORY / "pyproject.toml").exists()
             case ["dragoman", *arguments]:
-                shown = run(
-                    [sys.executable, "-m", "dragoman", *arguments, "--help"],
-                    dict(os.environ),
-                    REPOSITORY,
-                )
-                assert shown.returncode == 0, line + shown.stderr
+                check_options(["-m", "dragoman"], arguments)
+            case [".venv/bin/python", "-m", "bench", *arguments]:
+                check_options(["-m", "bench"], arguments)
             case _:
                 pytest.fail(f"{fence}: nothing checks {line!r}")
+
+
+def check_options(module: list[str], arguments: list[str]) -> None:
+    commands = [word for word in arguments[:1] if not word.startswith("-")]
+    wide = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"}
+    shown = run([sys.executable, *module, *commands, "--help"], wide, REPOSITORY)
+    assert shown.returncode == 0, shown.stderr
+    for option in [word for word in arguments if word.startswith("--")]:
+        assert re.search(rf"{option}\b", shown.stdout), f"{module} {commands} {option}"
