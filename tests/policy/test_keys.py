@@ -274,6 +274,7 @@ _SECRET, _KEY = mint_key("n", 0.0)
 _RING = asyncio.run(ring_of(MemoryKeys(_KEY)))
 
 
+@settings(deadline=None)
 @given(
     st.text(max_size=MAX_SECRET_CHARS * 2) | st.text(st.characters(categories=["Cs"]), max_size=8)
 )
@@ -283,6 +284,7 @@ def test_anything_else_is_refused_in_the_same_words(presented: str) -> None:
     assert caught.value.message == Unauthenticated.default_message
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(_SECRET) - 1), st.characters(codec="ascii"))
 def test_one_changed_character_is_enough_to_be_refused(position: int, other: str) -> None:
     changed = _SECRET[:position] + other + _SECRET[position + 1 :]
@@ -298,7 +300,7 @@ def test_a_huge_secret_is_refused_without_being_hashed() -> None:
         _RING.authenticate("x" * (MAX_SECRET_CHARS + 1))
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["add", "revoke"]), st.integers(0, 4)), max_size=15))
 def test_the_ring_knows_exactly_the_keys_that_are_valid(changes: list[tuple[str, int]]) -> None:
     made = [mint_key(str(number), 0.0) for number in range(5)]

@@ -113,7 +113,11 @@ def test_threads_may_share_a_store(store: Store) -> None:
     assert len(store.list_keys()) == 60
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=25,
+    deadline=None,
+)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["add", "revoke"]), st.integers(0, 5)), min_size=1, max_size=12
