@@ -41,8 +41,8 @@ class WrittenCall(msgspec.Struct):
     """A call as the model writes it. `parameters`: what small models call the arguments."""
 
     name: str
-    arguments: msgspec.Raw | None = None
-    parameters: msgspec.Raw | None = None
+    arguments: msgspec.Raw = msgspec.Raw()
+    parameters: msgspec.Raw = msgspec.Raw()
 
 
 _encode = msgspec.json.Encoder().encode
@@ -259,10 +259,10 @@ class PossibleCallReader:
             return self._marked()
         if start > 0:
             return self._release(start)
-        if not self._has_spoken and self._may_be_bare(self._held):
-            return (
-                self._bare() if len(self._held) < MAX_HELD_CHARS else self._release(len(self._held))
-            )
+        is_short = len(self._held) < MAX_HELD_CHARS
+        if not self._has_spoken and is_short and self._may_be_bare(self._held):
+            # It ends with the answer: `finish` reads it.
+            return []
         return self._release(len(self._held) - _overhang(self._held))
 
     def _release(self, count: int) -> list[Read]:
@@ -283,10 +283,6 @@ class PossibleCallReader:
         self._held = self._held[end + len(CALL_END) :]
         self._has_spoken = self._after_call = True
         return calls
-
-    def _bare(self) -> list[Read]:
-        """A whole answer that is nothing but JSON waits for its end: `finish` reads it."""
-        return []
 
     def _may_be_bare(self, text: str) -> bool:
         """Whether `text` may be the start of a bare call: an object that begins with a tool's name."""
@@ -312,8 +308,7 @@ class PossibleCallReader:
             return []
         found: list[Read] = []
         for call in calls:
-            arguments = call.arguments if call.arguments is not None else call.parameters
-            written = "{}" if arguments is None else bytes(arguments).decode()
+            written = (bytes(call.arguments) or bytes(call.parameters) or b"{}").decode()
             if call.name not in self._names or not written.startswith("{"):
                 return []
             found += [CallBegun(call.name), CallArguments(written), CallEnded()]
