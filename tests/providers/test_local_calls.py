@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from typing import Any
 
 import msgspec
 import pytest
@@ -120,7 +121,7 @@ TOOLS = [
     ),
     Tool(name="plain", parameters=msgspec.Raw(b'{"properties":{}}')),
 ]
-SCHEMAS = [
+SCHEMAS: list[dict[str, Any]] = [
     {
         "type": "object",
         "properties": {"s": {"type": "string"}, "o": {"type": "object"}},
