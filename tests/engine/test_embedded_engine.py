@@ -401,7 +401,8 @@ async def test_a_killed_engine_fails_its_requests_at_once_and_comes_back(
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert time.perf_counter() - begun < 1.0
     assert all(isinstance(result, EngineFailed) for result in results)
-    # Whoever asks now waits for the new one.
+    # Nobody had to help it.
+    await running.supervisor.running(after=engine)
     answer = await running.ask(chat())
     assert answer.choices[0].parts
     assert running.supervisor.engine is not engine
