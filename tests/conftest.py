@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tests.scripted_provider import ScriptedProvider
 from tests.server_process import KEY, ServerProcess
 
@@ -23,6 +24,10 @@ MODEL_CACHE = REPOSITORY / ".venv" / "share" / "dragoman"
 """Outlives a test run, so that the model is fetched once for all of them."""
 
 SCRIPTED_SECRET = "upstream-secret-7f3a9c"
+
+# Machines that run tests in parallel are too uneven for a deadline on each example.
+settings.register_profile("dragoman", deadline=None)
+settings.load_profile("dragoman")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

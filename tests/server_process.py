@@ -1,7 +1,7 @@
 """A real server in a real process, for tests: `dragoman serve` with a configuration of its own.
 
-    with ServerProcess(data_dir, config_toml) as server:
-        httpx.get(f"{server.url}/healthz")
+with ServerProcess(data_dir, config_toml) as server:
+    httpx.get(f"{server.url}/healthz")
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ class ServerProcess:
         while time.monotonic() < deadline:
             assert self._process is not None
             if self._process.poll() is not None:
-                raise AssertionError(f"the server ended with {self._process.returncode}: {self.log}")
+                raise AssertionError(
+                    f"the server ended with {self._process.returncode}: {self.log}"
+                )
             if port_path.exists() and (text := port_path.read_text()):
                 self.port = int(text)
                 try:

@@ -36,6 +36,7 @@ from dragoman.errors import (
     ProviderGarbled,
     ProviderOverloaded,
     UnknownEntity,
+    UnsupportedField,
 )
 from dragoman.pipeline import Arrival, Pipeline
 from dragoman.policy.routing import ModelDirectory
@@ -245,6 +246,19 @@ async def test_the_clients_own_fault_is_not_tried_again_elsewhere() -> None:
     with pytest.raises(InvalidRequest):
         await made.complete(asking())
     assert made.target.closed == ["first"]
+
+
+async def test_what_one_wire_format_cannot_say_another_may() -> None:
+    made = house([UnsupportedField("temperature", param="temperature")], [said("second")])
+    response, _ = await made.complete(asking())
+    assert response.choices[0].text == "second"
+
+
+def test_a_campaign_that_does_not_exist_is_named() -> None:
+    asked = asking(context=RequestContext(campaign="spring"))
+    with pytest.raises(UnknownEntity, match="campaign 'spring' does not exist") as caught:
+        house([]).pipeline.admit(asked, PlainDialect())
+    assert caught.value.entity == "ab_campaign"
 
 
 async def test_a_prompt_too_long_for_one_model_may_fit_the_next() -> None:

@@ -41,6 +41,7 @@ from dragoman.errors import (
     InvalidRequest,
     ProviderGarbled,
     UnknownEntity,
+    UnsupportedField,
 )
 from dragoman.policy.routing import (
     ModelDirectory,
@@ -117,6 +118,12 @@ class Pipeline:
         """
         if request.choices > self._max_choices:
             raise InvalidRequest(f"n must be at most {self._max_choices} on this server", param="n")
+        if request.context.campaign is not None:
+            raise UnknownEntity(
+                f"campaign '{request.context.campaign[:100]}' does not exist",
+                entity="ab_campaign",
+                param="ab_campaign",
+            )
         model = self.directory.resolve(request.target)
         if model is None:
             raise self._unknown_model(request.target)
@@ -309,7 +316,11 @@ class _Meter:
 
 def _may_fall_back(error: DragomanError) -> bool:
     """Whether another target might answer where this one did not."""
-    return error.is_retryable or error.blame == "provider" or isinstance(error, ContextOverflow)
+    return (
+        error.is_retryable
+        or error.blame == "provider"
+        or isinstance(error, ContextOverflow | UnsupportedField)
+    )
 
 
 async def _until_first_token(

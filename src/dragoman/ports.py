@@ -115,9 +115,7 @@ class Provider(Protocol):
     @property
     def name(self) -> str: ...
 
-    def stream(
-        self, request: ChatRequest, model: Model
-    ) -> AsyncGenerator[list[StreamEvent], None]:
+    def stream(self, request: ChatRequest, model: Model) -> AsyncGenerator[list[StreamEvent], None]:
         """Answer `request` with `model`: event lists as they come, one for each read from the wire.
 
         Raises a `DragomanError` for any failure; an answer that is cut off raises, and never looks

@@ -11,8 +11,8 @@ import pytest
 from tests.conftest import SCRIPTED_SECRET, Served
 from tests.scripted_provider import Script, ScriptedProvider
 
-CHAT = {"messages": [{"role": "user", "content": "hi"}]}
-PATHS = {
+CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
+PATHS: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": CHAT | {"model": "gpt"},
     "/api/v1/chat/completions": CHAT | {"model": "gpt"},
     "/api/v1/completions": CHAT,
@@ -126,7 +126,8 @@ def test_a_body_over_the_limit_is_413_by_its_length_and_by_its_bytes(
 @every_path
 def test_every_answer_carries_a_request_id_of_its_own(http: httpx.Client, path: str) -> None:
     seen = set()
-    for body in (PATHS[path], {"messages": []}):
+    bodies: list[dict[str, Any]] = [PATHS[path], {"messages": []}]
+    for body in bodies:
         response = http.post(path, json=body)
         request_id = response.headers["x-request-id"]
         assert re.fullmatch(r"req_[0-9a-f]{24}", request_id)

@@ -134,7 +134,8 @@ def test_dreamsolve_errors(engine_server: Served) -> None:
         401,
         {"error": "Unauthorized. Please log in."},
     )
-    for body in ({}, {"messages": None}, {"messages": "hi"}, {"messages": []}):
+    bodies: list[dict[str, Any]] = [{}, {"messages": None}, {"messages": "hi"}, {"messages": []}]
+    for body in bodies:
         response = httpx.post(url, json=body, headers=engine_server.headers)
         assert (response.status_code, response.json()) == (
             400,

@@ -14,7 +14,7 @@ from tests.conftest import Served
 from tests.scripted_provider import Gate, Script, ScriptedProvider
 
 MESSAGES = [{"role": "user", "content": "hi"}]
-STREAMED = {
+STREAMED: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"model": "gpt", "messages": MESSAGES, "stream": True},
     "/api/v1/chat/completions": {"model": "gpt", "messages": MESSAGES, "stream": True},
     "/api/v1/completions": {"messages": MESSAGES, "stream": True},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ import anthropic
 import openai
 import premai
 import pytest
-from tests.conftest import REPOSITORY, Served
+from tests.conftest import Served
+from tests.node_packages import node_modules
 
 MODEL = "smollm2-135m-instruct"
 CAPITAL: list[Any] = [{"role": "user", "content": "What is the capital of France?"}]
@@ -33,7 +33,6 @@ OPENAI_TOOL: Any = {
         "parameters": WEATHER,
     },
 }
-NODE_PACKAGES = ("openai@6",)
 
 pytestmark = pytest.mark.engine
 
@@ -243,25 +242,7 @@ async def test_openai_async(engine_server: Served) -> None:
 # --- openai, Node ---
 
 
-@pytest.fixture(scope="session")
-def node_modules() -> Path:
-    """Installed once, beside the virtual environment."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("npm is not installed")
-    folder = REPOSITORY / ".venv" / "share" / "node"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "node_modules" / "openai").exists():
-        subprocess.run(
-            [npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", *NODE_PACKAGES],
-            check=True,
-            capture_output=True,
-            timeout=110,
-        )
-    return folder
-
-
-def test_openai_node(engine_server: Served, node_modules: Path, tmp_path: Path) -> None:
+def test_openai_node(engine_server: Served, tmp_path: Path) -> None:
     script = tmp_path / "ask.mjs"
     script.write_text(
         """
@@ -285,7 +266,7 @@ console.log(JSON.stringify({ whole: whole.choices[0].message.content, streamed, 
     environment = os.environ | {
         "BASE": f"{engine_server.url}/v1",
         "KEY": engine_server.key,
-        "MODULES": str(node_modules),
+        "MODULES": str(node_modules()),
     }
     done = subprocess.run(
         ["node", str(script)],
@@ -444,7 +425,7 @@ def test_adaptive_chat_whole_and_streamed(engine_server: Served) -> None:
     answer = client.chat.create(**asked)
     assert str(answer.session_id) == session
     assert "Paris" in answer.choices[0].message.content
-    assert UUID(answer.choices[0].completion_id)
+    assert str(UUID(answer.choices[0].completion_id)) == answer.choices[0].completion_id
     chunks = list(client.chat.create(**asked, stream=True, stream_include_usage=True))
     text = "".join(chunk.choices[0].delta.content for chunk in chunks if chunk.choices)
     assert text == answer.choices[0].message.content

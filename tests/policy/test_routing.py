@@ -13,6 +13,7 @@ from dragoman.chat import (
     ResponseFormat,
     Sampling,
     Text,
+    Thinking,
     Tool,
     ToolChoice,
 )
@@ -194,6 +195,19 @@ def test_no_maximum_means_what_is_left_of_the_context_and_the_models_own() -> No
 def test_an_explicit_maximum_is_cut_to_the_models_own() -> None:
     assert bind(request(max_output_tokens=10), model(max_output_tokens=50)).max_output_tokens == 10
     assert bind(request(max_output_tokens=99), model(max_output_tokens=50)).max_output_tokens == 50
+
+
+def test_blank_stop_strings_are_kept_from_targets_that_refuse_them() -> None:
+    picky = model(lacks=frozenset({"blank_stops"}))
+    assert bind(request(stop=("\n", "END")), picky).stop == ("END",)
+    assert missing_feature(request(stop=("\n",)), picky) is None
+
+
+def test_an_effort_is_no_wish_to_think() -> None:
+    thoughtless = model(lacks=frozenset({"thinking"}))
+    assert missing_feature(request(thinking=Thinking(effort="high")), thoughtless) == "thinking"
+    implied = request(thinking=Thinking(effort="high", is_implied=True))
+    assert missing_feature(implied, thoughtless) is None
 
 
 def test_no_more_stop_strings_are_sent_than_the_target_takes() -> None:

@@ -139,5 +139,5 @@ Try it, in another terminal:
   curl {local_url(settings)}/v1/chat/completions \\
     -H "Authorization: Bearer {secret}" \\
     -H "Content-Type: application/json" \\
-    -d '{{"model":"{settings.default_model}","messages":[{{"role":"user","content":"What is the capital of France?"}}]}}'
+    -d '{{"model":"{settings.default_model}","temperature":0,"messages":[{{"role":"user","content":"What is the capital of France?"}}]}}'
 """

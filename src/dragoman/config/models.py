@@ -22,6 +22,7 @@ from dragoman.config.settings import (
     ProviderSection,
     Settings,
 )
+from dragoman.providers.wires import WIRES
 from dragoman.records.local_model import LocalModel
 from dragoman.records.model import Model
 from dragoman.records.provider import ProviderRow, Timeouts
@@ -128,7 +129,7 @@ def _resolve_model(section: ModelSection, row: ProviderRow) -> Model:
         max_output_tokens=section.max_output_tokens,
         default_sampling=Sampling(temperature=section.temperature, top_p=section.top_p),
         default_system_prompt=section.default_system_prompt,
-        lacks=row.lacks | section.lacks,
+        lacks=WIRES[row.wire].lacks | row.lacks | section.lacks,
         max_stops=row.max_stops if section.max_stops is None else section.max_stops,
         max_ttft_ms=section.max_ttft_ms,
         forwards=frozenset(row.forwards),

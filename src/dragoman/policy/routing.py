@@ -110,19 +110,25 @@ def _needed(request: ChatRequest) -> list[Feature]:
         needed.append("tools")
         if request.tool_choice.mode in ("required", "named"):
             needed.append("tool_choice")
-            if request.thinking is not None and request.thinking.enabled:
+            if _wants_thinking(request):
                 needed.append("tool_choice_with_thinking")
     if request.response_format.kind == "json_object":
         needed.append("json_object")
     elif request.response_format.kind == "json_schema":
         needed.append("json_schema")
-    if request.thinking is not None and request.thinking.enabled:
+    if _wants_thinking(request):
         needed.append("thinking")
     if request.messages[-1].role == "assistant":
         needed.append("prefill")
     if _first_image(request.messages) is not None:
         needed.append("images")
     return needed
+
+
+def _wants_thinking(request: ChatRequest) -> bool:
+    """Whether thinking is asked for: an effort for the whole answer is no such wish."""
+    thinking = request.thinking
+    return thinking is not None and thinking.enabled and not thinking.is_implied
 
 
 def _needed_sampling(sampling: Sampling) -> list[Feature]:
@@ -203,8 +209,15 @@ def bind(request: ChatRequest, model: Model) -> ChatRequest:
         messages=messages,
         sampling=_bind_sampling(request, model),
         max_output_tokens=_bind_output_limit(request, model),
-        stop=request.stop[: model.max_stops] if model.max_stops is not None else request.stop,
+        stop=_bind_stop(request.stop, model),
     )
+
+
+def _bind_stop(stops: tuple[str, ...], model: Model) -> tuple[str, ...]:
+    """Those that `model` takes; the pipeline applies the rest."""
+    if stops and "blank_stops" in model.lacks:
+        stops = tuple([stop for stop in stops if stop.strip()])
+    return stops if model.max_stops is None else stops[: model.max_stops]
 
 
 _MESSAGE_INDEX = re.compile(r"\bmessages\[(\d+)\]")

@@ -8,10 +8,10 @@ from typing import Protocol
 import msgspec
 
 from dragoman.chat import ChatRequest, ChatResponse, StreamEvent
-from dragoman.dialects.anthropic import ANTHROPIC_UPSTREAM
+from dragoman.dialects.anthropic import ANTHROPIC_UPSTREAM, UPSTREAM_LACKS
 from dragoman.dialects.openai import OPENAI_UPSTREAM
 from dragoman.errors import DragomanError
-from dragoman.records.model import Model
+from dragoman.records.model import Feature, Model
 from dragoman.records.provider import ProviderRow, UpstreamWire
 
 
@@ -65,6 +65,8 @@ class UpstreamWireFormat(msgspec.Struct, frozen=True, kw_only=True):
     last_names: Sequence[bytes] = ()
     """What the last event may be called."""
     headers: tuple[tuple[str, str], ...] = ()
+    lacks: frozenset[Feature] = frozenset()
+    """What no model behind this wire format can be asked for."""
     counting: TokenCounting | None = None
 
 
@@ -81,6 +83,7 @@ WIRES: Mapping[UpstreamWire, UpstreamWireFormat] = {
         last_names=(b"message_stop",),
         # https://platform.claude.com/docs/en/api/versioning
         headers=(("anthropic-version", "2023-06-01"),),
+        lacks=UPSTREAM_LACKS,
         counting=TokenCounting(
             "messages/count_tokens",
             ANTHROPIC_UPSTREAM.encode_count_request,

@@ -27,6 +27,7 @@ Feature = Literal[
     "images",
     "thinking",
     "prefill",
+    "blank_stops",
 ]
 """Things that a request may ask for and some models cannot do."""
 

@@ -1,8 +1,4 @@
-"""Runs the application on uvicorn: bounded request heads, and a stop that lets answers finish.
-
-uvicorn parses with httptools on uvloop. Its protocol bounds neither the size nor the time of a
-request's head, so ours does: `MAX_HEAD_BYTES`, `HEAD_TIMEOUT_S`.
-"""
+"""Listens, serves, and stops in a way that lets answers finish."""
 
 from __future__ import annotations
 
@@ -11,78 +7,16 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator
-
-import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from collections.abc import Awaitable, Callable
 
 from dragoman.web.application import Application
 from dragoman.web.in_flight import InFlight
+from dragoman.web.protocol import Connections
 
-MAX_HEAD_BYTES = 64 * 1024
-"""Past it no more is read; what one read brings (256 KiB at most) may be over it."""
-HEAD_TIMEOUT_S = 30.0
-KEEP_ALIVE_S = 75
 CUT_WAIT_S = 2
 """How long answers that were cut at the end of the grace may take to say so."""
 
 _log = logging.getLogger("dragoman.server")
-
-
-class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 protocol, with bounds on what comes before a request's body."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._head_bytes = 0
-        self._in_head = True
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._start_head_timer()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_head_timer()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        if self._in_head:
-            self._head_bytes += len(data)
-        super().data_received(data)
-        if self._in_head:
-            # A head that comes in one piece, as nearly all do, never gets here.
-            if self._head_timer is None:
-                self._start_head_timer()
-            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-                self.send_400_response("Request head too large.")
-
-    def on_message_begin(self) -> None:
-        self._in_head = True
-        self._head_bytes = 0
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._stop_head_timer()
-        super().on_headers_complete()
-
-    def _start_head_timer(self) -> None:
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._head_is_late)
-
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _head_is_late(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.close()
-
-
-class _Uvicorn(uvicorn.Server):
-    """Leaves signals to us: uvicorn raises them again when it is done, which would not exit with 0."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -112,24 +46,9 @@ async def run_until_stopped(
 
     A second signal ends the grace. Returns when everything is closed.
     """
-    config = uvicorn.Config(
-        application,
-        http=BoundedProtocol,
-        ws="none",
-        loop="none",
-        lifespan="off",
-        interface="asgi3",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=CUT_WAIT_S,
-    )
-    # What uvicorn has to say is said by us already, or (a response that was cut) is meant.
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-    server = _Uvicorn(config)
     loop = asyncio.get_running_loop()
+    connections = Connections(application)
+    server = await loop.create_server(connections.protocol, sock=sock)
     stop = asyncio.Event()
     hurry = asyncio.Event()
 
@@ -140,15 +59,14 @@ async def run_until_stopped(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    serving = loop.create_task(server.serve(sockets=[sock]))
     try:
         await when_ready()
         await stop.wait()
         _log.info("stopping: %d answers under way", len(in_flight))
         await _drain(in_flight, grace_s, hurry)
     finally:
-        server.should_exit = True
-        await serving
+        server.close()
+        await connections.close(CUT_WAIT_S)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 

@@ -73,6 +73,7 @@ UPSTREAM_LACKS: frozenset[Feature] = frozenset(
         "logprobs",
         "n",
         "json_object",
+        "blank_stops",
     }
 )
 """What no model behind this wire format can be asked for."""
