@@ -42,6 +42,10 @@ from dragoman.dialects.chat_completions_answer import (
 from dragoman.dialects.chat_completions_wire import ReasoningDetail, about
 from dragoman.errors import DragomanError
 
+# No id, model name or other text of a chunk holds a control character.
+_PLACE = "\x00text\x00"
+_encode_text = msgspec.json.Encoder().encode
+
 
 class FunctionDelta(msgspec.Struct, omit_defaults=True):
     name: Annotated[str | UnsetType, about("Whole, on the call's first delta.")] = UNSET
@@ -101,6 +105,7 @@ class ChunkEncoder:
         self.stream_usage = request.stream_usage
         self._encode_error = encode_error
         self._choices: dict[int, _Choice] = {}
+        self._text_frames: dict[int, tuple[bytes, bytes]] = {}
         self._has_failed = False
 
     def encode_chunk(
@@ -123,14 +128,11 @@ class ChunkEncoder:
         for event in events:
             if self._has_failed:
                 break
-            kind = type(event)
-            if kind is PartDelta:
-                frames.append(self._continue(event))  # type: ignore[arg-type]  # `kind` says so
+            if isinstance(event, PartDelta):
+                frames.append(self._continue(event))
             else:
                 self._feed_rare(event, frames)
-        if len(frames) == 1:
-            return b"data: " + frames[0] + b"\n\n"
-        return b"".join([b"data: " + frame + b"\n\n" for frame in frames])
+        return b"data: %s\n\n" % b"\n\ndata: ".join(frames) if frames else b""
 
     def close(self) -> bytes:
         if self._has_failed or not self._choices:
@@ -196,8 +198,12 @@ class ChunkEncoder:
     def _continue(self, event: PartDelta) -> bytes:
         index, text = event.choice, event.text
         choice = self._choices[index]
-        logprobs = encode_logprobs(event.logprobs) if event.logprobs else UNSET
         kind = type(choice.part)
+        if kind is Text and not event.logprobs:
+            # Nearly every chunk of every stream: only the text within it changes.
+            before, after = self._text_frames.get(index) or self._split_text_frame(index)
+            return before + _encode_text(text) + after
+        logprobs = encode_logprobs(event.logprobs) if event.logprobs else UNSET
         if kind is Text:
             return self.encode_chunk(index, Delta(content=text), None, logprobs)
         if kind is ToolCall:
@@ -208,6 +214,13 @@ class ChunkEncoder:
             choice.fragments.append(text)
             return self.encode_chunk(index, Delta(reasoning_content=text), None, logprobs)
         return self.encode_chunk(index, Delta(refusal=text), None, logprobs)
+
+    def _split_text_frame(self, index: int) -> tuple[bytes, bytes]:
+        """What a text chunk of choice `index` says before and after the text."""
+        frame = self.encode_chunk(index, Delta(content=_PLACE))
+        before, _, after = frame.partition(_encode_text(_PLACE))
+        self._text_frames[index] = before, after
+        return before, after
 
     def _end(self, event: PartEnded, frames: list[bytes]) -> None:
         index = event.choice
