@@ -54,6 +54,7 @@ class ScriptedTarget:
 
     def __init__(self, **scripts: Sequence[Step]) -> None:
         self.scripts = scripts
+        self.gives_wholes = False
         self.asked: list[ChatRequest] = []
         self.was_asked = asyncio.Event()
         self.closed: list[str] = []
@@ -73,6 +74,12 @@ class ScriptedTarget:
                     yield step
         finally:
             self.closed.append(model.id)
+
+    async def complete(self, request: ChatRequest, model: Model) -> ChatResponse | None:
+        if not self.gives_wholes:
+            return None
+        async with aclosing(self.stream(request, model)) as batches:
+            return collect([event async for batch in batches for event in batch])
 
     async def count_input(self, request: ChatRequest, model: Model) -> int | None:
         return 11 if model.id == "counting" else None
@@ -197,6 +204,29 @@ async def test_whole_and_streamed_answers_are_the_same_fold() -> None:
     assert whole == streamed
     assert whole.choices[0].text == "hello"
     assert whole.usage == USAGE
+
+
+async def test_an_answer_in_one_piece_is_the_same_as_its_fold() -> None:
+    scripts: list[list[Step]] = [
+        [said("hello")],
+        [said("12345678", usage=None)],
+        [[*said("one", None), *said("two", choice=1)]],
+        [said("one two STOP three")],
+    ]
+    asked = [asking(), asking(), asking(choices=2), asking(stop=("nope", "STOP"))]
+    for script, request in zip(scripts, asked, strict=True):
+        folded, _ = await house(script, max_stops=1).complete(request)
+        made = house(script, max_stops=1)
+        made.target.gives_wholes = True
+        whole, _ = await made.complete(request)
+        assert whole == folded
+
+
+async def test_an_answer_in_one_piece_that_lacks_a_choice_is_not_presented_as_complete() -> None:
+    made = house([said("one of two")])
+    made.target.gives_wholes = True
+    with pytest.raises(ProviderGarbled):
+        await made.complete(asking(choices=2))
 
 
 async def test_the_answer_is_headed_by_the_model_that_gave_it() -> None:

@@ -6,6 +6,7 @@ them, and what a start does not need (the interface description) is made when it
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 import sys
@@ -13,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -22,15 +24,12 @@ from dragoman.dialects.anthropic import ANTHROPIC, decode_count_request, encode_
 from dragoman.dialects.dreamsolve import DREAMSOLVE
 from dragoman.dialects.openai import OPENAI
 from dragoman.dialects.studio import STUDIO
-from dragoman.engine.model_files import installed_model
-from dragoman.engine.supervisor import EngineSupervisor
 from dragoman.http_client import HttpClient, HttpSettings
 from dragoman.pipeline import Pipeline
 from dragoman.policy.keys import KeyRing
 from dragoman.policy.routing import ModelDirectory
 from dragoman.ports import Dialect, Provider
 from dragoman.providers.http import HttpProvider
-from dragoman.providers.local import LocalProvider, describe_model
 from dragoman.records.model import Model
 from dragoman.stores import open_store
 from dragoman.web.application import Application, Routes
@@ -41,9 +40,13 @@ from dragoman.web.neighbours import Health, HealthRoute, ModelListRoute, ModelRo
 from dragoman.web.request_log import JsonLogFormatter, RequestLog
 from dragoman.web.server import listen, run_until_stopped
 
+if TYPE_CHECKING:
+    from dragoman.engine.supervisor import EngineSupervisor
+
 BODY_TIMEOUT_S = 60.0
 STREAM_COMMENT_S = 10.0
 PORT_FILE = "port"
+GC_THRESHOLDS = (10_000, 20, 20)
 
 _log = logging.getLogger("dragoman.app")
 
@@ -65,6 +68,9 @@ def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT. Raises `OSError` where the address cannot be had."""
     _set_up_logging(config)
     sock = listen(config.host, config.port)
+    # What is loaded by now stays. A request leaves no cycles, so looking for them seldom is enough.
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     uvloop.run(_serve(config, sock))
 
 
@@ -75,22 +81,20 @@ async def _serve(config: Config, sock: socket.socket) -> None:
         closing.callback(store.close)
         client = HttpClient(HttpSettings(proxy=config.proxies))
         closing.push_async_callback(client.aclose)
-        supervisors = _supervisors(config)
+        embedded = _embed(config, client) if config.local_models else None
         models = [
-            *(describe_model(model) for model in config.local_models),
+            *(embedded.models if embedded is not None else ()),
             *(model for provider in config.providers for model in provider.models),
         ]
         providers: dict[str, Provider] = {
             configured.row.name: HttpProvider(configured.row, client, resolve_secret)
             for configured in config.providers
         }
-        if supervisors:
-            local = LocalProvider(supervisors, client)
-            providers[local.name] = local
+        if embedded is not None:
+            providers[embedded.provider.name] = embedded.provider
+            closing.push_async_callback(embedded.aclose)
         for provider in providers.values():
             closing.push_async_callback(provider.aclose)
-        for supervisor in supervisors.values():
-            closing.push_async_callback(supervisor.aclose)
         keys = KeyRing(store, clock)
         in_flight = InFlight()
         log = RequestLog(clock, layout=config.log_format, level=config.log_level)
@@ -98,8 +102,8 @@ async def _serve(config: Config, sock: socket.socket) -> None:
         application = _application(config, models, providers, keys, in_flight, log, clock)
 
         async def when_ready() -> None:
-            for supervisor in supervisors.values():
-                await supervisor.start()
+            if embedded is not None:
+                await embedded.start()
             _tell_port(config, sock, closing)
 
         await run_until_stopped(
@@ -111,8 +115,35 @@ async def _serve(config: Config, sock: socket.socket) -> None:
         )
 
 
-def _supervisors(config: Config) -> dict[str, EngineSupervisor]:
-    """One engine child per local model, by the model's id; none is started yet."""
+class _Embedded:
+    """The local models: one engine child for each, and the provider over them."""
+
+    def __init__(
+        self,
+        models: Sequence[Model],
+        supervisors: Mapping[str, EngineSupervisor],
+        provider: Provider,
+    ) -> None:
+        self.models = models
+        self.provider = provider
+        self._supervisors = supervisors
+
+    async def start(self) -> None:
+        """Begin to load every model, beside everything else."""
+        for supervisor in self._supervisors.values():
+            await supervisor.start()
+
+    async def aclose(self) -> None:
+        for supervisor in self._supervisors.values():
+            await supervisor.aclose()
+
+
+def _embed(config: Config, client: HttpClient) -> _Embedded:
+    # Only who runs an engine waits for its modules to be imported.
+    from dragoman.engine.model_files import installed_model  # noqa: PLC0415
+    from dragoman.engine.supervisor import EngineSupervisor  # noqa: PLC0415
+    from dragoman.providers.local import LocalProvider, describe_model  # noqa: PLC0415
+
     supervisors = {}
     for model in config.local_models:
         path = Path(model.path) if model.path is not None else installed_model(config.data_dir)
@@ -122,7 +153,8 @@ def _supervisors(config: Config) -> dict[str, EngineSupervisor]:
                 " or set embedded_model = false"
             )
         supervisors[model.id] = EngineSupervisor(model, path, config.data_dir / "run")
-    return supervisors
+    models = [describe_model(model) for model in config.local_models]
+    return _Embedded(models, supervisors, LocalProvider(supervisors, client))
 
 
 def _application(

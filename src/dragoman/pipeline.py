@@ -33,6 +33,7 @@ from dragoman.chat import (
     Started,
     StreamEvent,
     Usage,
+    events_of,
 )
 from dragoman.errors import (
     ContextOverflow,
@@ -189,12 +190,8 @@ class Pipeline:
     ) -> tuple[ChatResponse, ResponseHead]:
         failed: DragomanError | None = None
         for model in plan.targets:
-            collector = Collector()
             try:
-                async with aclosing(self._batches(plan.request, model)) as batches:
-                    async for batch in batches:
-                        collector.feed(batch)
-                response = collector.response()
+                response = await self._whole_answer(plan.request, model)
             except DragomanError as error:
                 if not _may_fall_back(error):
                     raise
@@ -203,6 +200,39 @@ class Pipeline:
             return response, _head(plan, model, arrival, (), response.system_fingerprint)
         assert failed is not None
         raise failed
+
+    async def _whole_answer(self, request: ChatRequest, model: Model) -> ChatResponse:
+        """One target's answer at rest: taken as it comes where it comes whole, else folded."""
+        response = await self._answer_in_one_piece(request, model)
+        if response is not None:
+            return response
+        collector = Collector()
+        async with aclosing(self._batches(request, model)) as batches:
+            async for batch in batches:
+                collector.feed(batch)
+        return collector.response()
+
+    async def _answer_in_one_piece(self, request: ChatRequest, model: Model) -> ChatResponse | None:
+        if request.max_output_tokens == 0:
+            return None
+        bound = bind(request, model)
+        if len(bound.stop) < len(request.stop):
+            # Stop strings of ours are applied to a stream.
+            return None
+        try:
+            response = await self._providers[model.provider].complete(bound, model)
+        except InvalidRequest as error:
+            raise in_clients_words(error, request, bound) from error.__cause__
+        if response is None:
+            return None
+        if len(response.choices) != request.choices:
+            raise ProviderGarbled(detail="the provider's answer lacks choices")
+        if response.usage.is_estimated:
+            meter = _Meter(request.choices)
+            meter.feed(events_of(response))
+            usage = await self._estimated_usage(bound, model, meter)
+            response = msgspec.structs.replace(response, usage=usage)
+        return response
 
     def _first_token_wait_s(self, plan: Plan, arrival: Arrival) -> float | None:
         """Seconds left for the first token. A wait of 0 is over before it begins."""

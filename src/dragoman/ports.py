@@ -125,6 +125,13 @@ class Provider(Protocol):
         """
         ...
 
+    async def complete(self, request: ChatRequest, model: Model) -> ChatResponse | None:
+        """The whole answer, where the provider gives it in one piece; `None`: it only streams.
+
+        The same as `collect` of the stream's events, without the detour. Raises as `stream` does.
+        """
+        ...
+
     async def count_input(self, request: ChatRequest, model: Model) -> int | None:
         """How many tokens the prompt has, exactly; `None` where the provider cannot tell."""
         ...

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 from urllib.parse import quote
 
 from dragoman import __version__
-from dragoman.chat import ChatRequest, Failed, StreamEvent, events_of
+from dragoman.chat import ChatRequest, ChatResponse, Failed, StreamEvent, events_of
 from dragoman.errors import (
     DragomanError,
     Draining,
@@ -78,12 +78,9 @@ class HttpProvider:
     ) -> AsyncGenerator[list[StreamEvent], None]:
         """See `ports.Provider`."""
         body = self._codec.encode_request(request, model, self._row, stream=request.stream)
-        path = self._chat_path
-        if self._is_path_of_model:
-            path = path.replace("{model}", quote(model.upstream_name, safe=""))
         response: HttpResponse | None = None
         try:
-            response = await self._ask("POST", path, body, self._row.timeouts)
+            response = await self._ask("POST", self._path(model), body, self._row.timeouts)
             if not request.stream or _is_json(response):
                 yield events_of(self._codec.decode_response(await response.read()))
                 return
@@ -101,6 +98,21 @@ class HttpProvider:
             events = reader.close()
             if events:
                 yield events
+        except HttpClientError as error:
+            raise _translate(error) from error
+        except DragomanError as error:
+            raise self._scrubbed(error) from error.__cause__
+        finally:
+            if response is not None:
+                response.close()
+
+    async def complete(self, request: ChatRequest, model: Model) -> ChatResponse | None:
+        """See `ports.Provider`."""
+        body = self._codec.encode_request(request, model, self._row, stream=False)
+        response: HttpResponse | None = None
+        try:
+            response = await self._ask("POST", self._path(model), body, self._row.timeouts)
+            return self._codec.decode_response(await response.read())
         except HttpClientError as error:
             raise _translate(error) from error
         except DragomanError as error:
@@ -173,6 +185,11 @@ class HttpProvider:
         await self._credentials.aclose()
 
     # --- Asking ---
+
+    def _path(self, model: Model) -> str:
+        if self._is_path_of_model:
+            return self._chat_path.replace("{model}", quote(model.upstream_name, safe=""))
+        return self._chat_path
 
     async def _ask(self, method: str, path: str, body: bytes, timeouts: Timeouts) -> HttpResponse:
         """The answer, once it is known to be none of the failures. Raises what they mean."""

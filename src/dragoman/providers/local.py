@@ -15,6 +15,7 @@ import msgspec
 
 from dragoman.chat import (
     ChatRequest,
+    ChatResponse,
     Failed,
     Finished,
     Sampling,
@@ -117,6 +118,10 @@ class LocalProvider:
         finally:
             for ticket in tickets:
                 ticket.release()
+
+    async def complete(self, request: ChatRequest, model: Model) -> ChatResponse | None:  # noqa: ARG002 - the port's signature
+        """Never: an engine that is not asked to stream cannot be stopped."""
+        return None
 
     async def _choices(
         self, supervisor: EngineSupervisor, tickets: list[Ticket], question: Question
