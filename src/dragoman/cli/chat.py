@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from dragoman.config import Config
 
 MAX_INPUT_CHARS = 1024 * 1024
+PROMPT_BEAT_S = 0.2
 SESSION_KEY_NAME = "dragoman chat"
 
 HELP = """\
@@ -188,6 +189,22 @@ class _Ending:
         signal.raise_signal(signal.SIGINT)
 
 
+@contextmanager
+def _signals_seen() -> Iterator[None]:
+    """Have a signal that arrives just before input() sleeps handled all the same.
+
+    Python handles signals between instructions, and the prompt sleeps in C: what comes after its last
+    look and before its sleep would wait for the next key. A timer's beat wakes it to look again.
+    """
+    before = signal.signal(signal.SIGALRM, lambda _number, _frame: None)
+    signal.setitimer(signal.ITIMER_REAL, PROMPT_BEAT_S, PROMPT_BEAT_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 # --- Talking ------------------------------------------------------------------------------------
 
 
@@ -222,7 +239,8 @@ def _converse(runner: asyncio.Runner, conversation: Conversation, ending: _Endin
     typer.secho(f"{conversation.model} at {conversation.url}. /help lists commands.", dim=True)
     while True:
         try:
-            line = input("> ").strip()
+            with _signals_seen():
+                line = input("> ").strip()
         except EOFError:
             typer.echo()
             return
