@@ -13,6 +13,8 @@ from dragoman.web.application import Application
 from dragoman.web.in_flight import InFlight
 from dragoman.web.protocol import Connections
 
+BACKLOG = 2048
+"""Connections that may wait to be accepted; the kernel may allow fewer."""
 CUT_WAIT_S = 2
 """How long answers that were cut at the end of the grace may take to say so."""
 
@@ -26,7 +28,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
-        sock.listen(2048)
+        sock.listen(BACKLOG)
         sock.setblocking(False)
     except BaseException:
         sock.close()
@@ -48,7 +50,7 @@ async def run_until_stopped(
     """
     loop = asyncio.get_running_loop()
     connections = Connections(application)
-    server = await loop.create_server(connections.protocol, sock=sock)
+    server = await loop.create_server(connections.protocol, sock=sock, backlog=BACKLOG)
     stop = asyncio.Event()
     hurry = asyncio.Event()
 
