@@ -53,14 +53,6 @@ _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
         "Names of the request's fields that were not understood, where there were any.",
         {"type": "string"},
     ),
-    "X-RateLimit-Limit": (
-        "Requests that the key may make in 60 seconds, where it has a limit.",
-        {"type": "integer"},
-    ),
-    "X-RateLimit-Remaining": (
-        "Requests left of them, where the key has a limit.",
-        {"type": "integer"},
-    ),
     "Retry-After": ("Seconds to wait before trying again.", {"type": "integer"}),
     "x-should-retry": (
         "`false` where trying again cannot help; the vendors' clients heed it.",
@@ -374,8 +366,6 @@ def _answer(answer: Answer, operation: Operation, book: SchemaBook) -> dict[str,
     names = ["x-request-id"]
     if operation.names_request_in_own_header:
         names.append("request-id")
-    if answer.status != 401 and not operation.is_public:
-        names += ["X-RateLimit-Limit", "X-RateLimit-Remaining"]
     if answer.status == 200 and operation.request is not None:
         names.append("x-dragoman-ignored")
     names += _HEADERS_OF_STATUS.get(answer.status, ())
