@@ -19,7 +19,7 @@ from dragoman.chat import (
 )
 from dragoman.errors import InvalidRequest, UnsupportedField
 from dragoman.policy.routing import (
-    MIN_OUTPUT_TOKENS,
+    MIN_GUESSED_LIMIT,
     ModelDirectory,
     bind,
     estimate_input_tokens,
@@ -187,9 +187,21 @@ def test_no_maximum_means_what_is_left_of_the_context_and_the_models_own() -> No
     assert bind(request(), model(context_tokens=2048)).max_output_tokens == left
     both = model(context_tokens=2048, max_output_tokens=50)
     assert bind(request(), both).max_output_tokens == 50
-    assert bind(request("x" * 9000), model(context_tokens=2048)).max_output_tokens == (
-        MIN_OUTPUT_TOKENS
-    )
+
+
+@pytest.mark.parametrize("size", [4000, 9000])
+def test_a_guess_never_cuts_an_answer_short(size: int) -> None:
+    asked, small = request("x" * size), model(context_tokens=2048)
+    assert 2048 - estimate_input_tokens(asked) < MIN_GUESSED_LIMIT
+    assert bind(asked, small).max_output_tokens is None
+    both = model(context_tokens=2048, max_output_tokens=50)
+    assert bind(asked, both).max_output_tokens == 50
+
+
+def test_a_provider_that_ends_at_the_context_itself_is_sent_no_guess() -> None:
+    exact = model(context_tokens=2048, ends_at_context=True)
+    assert bind(request(), exact).max_output_tokens is None
+    assert bind(request(max_output_tokens=10), exact).max_output_tokens == 10
 
 
 def test_an_explicit_maximum_is_cut_to_the_models_own() -> None:

@@ -203,6 +203,7 @@ def test_calls_of_a_template_that_knows_them_become_parts() -> None:
 
 def test_the_packaged_model_has_its_authors_settings() -> None:
     model = describe_model(LocalModel(id="smollm2-135m-instruct"))
+    assert model.ends_at_context
     assert model.aliases == ("local",)
     assert model.default_sampling == Sampling(temperature=0.2, top_p=0.9)
     assert model.default_system_prompt is not None

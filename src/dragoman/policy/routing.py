@@ -26,8 +26,9 @@ from dragoman.chat import (
 from dragoman.errors import InvalidRequest, UnsupportedField
 from dragoman.records.model import Feature, Model
 
-MIN_OUTPUT_TOKENS = 16
-"""The least that a guessed limit leaves for the answer."""
+MIN_GUESSED_LIMIT = 1024
+"""Where the guess of the prompt leaves less of the context, it may well be too high by all that is
+left: no limit is made of it, and the provider ends the answer where the context really ends."""
 
 _FIELD_NAMES: dict[Feature, str] = {
     "temperature_with_top_p": "top_p",
@@ -283,16 +284,21 @@ def _bind_sampling(request: ChatRequest, model: Model) -> Sampling:
 
 
 def _bind_output_limit(request: ChatRequest, model: Model) -> int | None:
-    """The least of: the client's maximum, the model's own, what is left of the context.
+    """The least of: the client's maximum, the model's own, what is surely left of the context.
 
     An explicit maximum over the model's own is cut to it: the answer then ends with `length`.
     """
     limits = [
         limit for limit in (request.max_output_tokens, model.max_output_tokens) if limit is not None
     ]
-    if request.max_output_tokens is None and model.context_tokens is not None:
+    if (
+        request.max_output_tokens is None
+        and model.context_tokens is not None
+        and not model.ends_at_context
+    ):
         left = model.context_tokens - estimate_input_tokens(request)
-        limits.append(max(left, MIN_OUTPUT_TOKENS))
+        if left >= MIN_GUESSED_LIMIT:
+            limits.append(left)
     return min(limits, default=None)
 
 

@@ -75,6 +75,7 @@ def describe_model(local: LocalModel, *, system_fingerprint: str | None = None) 
         upstream_name=local.id,
         aliases=local.aliases or (("local",) if is_packaged else ()),
         context_tokens=local.context_tokens,
+        ends_at_context=True,
         default_sampling=Sampling(temperature=temperature, top_p=top_p),
         default_system_prompt=prompt,
         lacks=frozenset({"images", "thinking"}),

@@ -44,6 +44,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     fallbacks: tuple[str, ...] = ()
     """Ids of the models to try, in order, when this one cannot answer."""
     context_tokens: int | None = None
+    ends_at_context: bool = False
+    """Its provider counts exactly and ends an answer where the context ends: no guess may cut it."""
     max_output_tokens: int | None = None
     default_sampling: Sampling = NO_SAMPLING
     """Used where neither the client nor its dialect says anything."""
