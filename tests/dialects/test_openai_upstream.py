@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -126,6 +127,32 @@ def test_ids_that_are_too_long_are_replaced_alike_in_call_and_result() -> None:
     )
     assert len(call["tool_calls"][0]["id"]) <= 40
     assert call["tool_calls"][0]["id"] == result["tool_call_id"]
+
+
+def test_ids_have_the_form_that_the_row_demands_alike_in_call_and_result() -> None:
+    row = ProviderRow(
+        name="test", wire="openai", base_url="https://provider.test/v1", tool_call_id_chars=9
+    )
+    ids = ("call_abc123", "D681PevKs", "toolu_01A09q90qw90lq917835lq9", "a-b_c.d:e", "äöüßäöüßä")
+    asked = ChatRequest(
+        dialect="openai",
+        target="m",
+        messages=(
+            Message("assistant", tuple(ToolCall(id=call_id, name="f") for call_id in ids)),
+            Message("tool", tuple(ToolResult(call_id=call_id) for call_id in ids)),
+        ),
+    )
+    bodies = [
+        json.loads(OPENAI_UPSTREAM.encode_request(asked, MODEL, row, stream=False))
+        for _ in range(2)
+    ]
+    called, *results = bodies[0]["messages"]
+    sent = [call["id"] for call in called["tool_calls"]]
+    assert sent == [result["tool_call_id"] for result in results]
+    assert all(re.fullmatch("[A-Za-z0-9]{9}", call_id) for call_id in sent)
+    assert len(set(sent)) == len(ids)
+    assert sent[1] == "D681PevKs"
+    assert bodies[0] == bodies[1]
 
 
 def test_a_part_of_another_wire_format_is_refused() -> None:

@@ -93,6 +93,8 @@ class ProviderSection(msgspec.Struct, frozen=True, kw_only=True):
     """The header that carries the key. Default: the wire format's own."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = None
     """What it calls the output limit."""
+    tool_call_id_chars: Annotated[int, Meta(ge=8, le=40)] | None = None
+    """How many letters and digits its ids of tool calls have, where it takes no others."""
     reports_stream_usage: bool | None = None
     """Takes `stream_options.include_usage`."""
     forwards: tuple[Name, ...] | None = None

@@ -54,10 +54,12 @@ _ROWS = (
     ),
     ProviderRow(
         # https://docs.mistral.ai/api: unknown fields are refused, and a seed is `random_seed`.
+        # Any id of a tool call that is not 9 letters and digits is a 400.
         name="mistral",
         wire="openai",
         base_url="https://api.mistral.ai/v1",
         api_key="env:MISTRAL_API_KEY",
+        tool_call_id_chars=9,
         reports_stream_usage=False,
         lacks=frozenset({"seed", "top_k", "logit_bias", "logprobs"}),
         forwards=("safe_prompt",),

@@ -44,6 +44,8 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
     auth_header: Literal["authorization", "x-api-key", "api-key"] | None = None
     """How the key is sent; `None`: the wire format's own way."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    tool_call_id_chars: int | None = None
+    """Takes only ids of tool calls that are so many letters and digits; `None`: up to 40 characters."""
     reports_stream_usage: bool = True
     """Takes `stream_options.include_usage`."""
     forwards: tuple[str, ...] = ()

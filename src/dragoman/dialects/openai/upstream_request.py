@@ -9,12 +9,14 @@ Settled here:
   nothing else. Several texts of a system message or tool result are joined by an empty line.
 - Thinking goes back only to providers whose row forwards `reasoning_content`, `reasoning` or
   `reasoning_details`, and cache marks to those whose row forwards `cache_control`: others refuse them.
-- Ids longer than 40 characters, which OpenAI refuses, are replaced by a hash, in calls and results alike.
+- Ids longer than 40 characters, which OpenAI refuses, are replaced by a hash, in calls and results alike;
+  so are those that a row's `tool_call_id_chars` does not allow.
 - What the user is called, and everything else in the request's context, stays here.
 """
 
 from __future__ import annotations
 
+from base64 import b32encode
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Literal
@@ -162,7 +164,7 @@ _INCLUDE_USAGE = _StreamOptions(include_usage=True)
 
 def encode_request(request: ChatRequest, model: Model, row: ProviderRow, *, stream: bool) -> bytes:
     """The body to send. Raises `UnsupportedField` for a part of another wire format."""
-    body = _Body(model=model.upstream_name, messages=_messages(request.messages, row.forwards))
+    body = _Body(model=model.upstream_name, messages=_messages(request.messages, row))
     if stream:
         body.stream = True
         if row.reports_stream_usage:
@@ -276,7 +278,8 @@ def _response_format(wanted: ResponseFormat) -> _ResponseFormat:
 # --- Messages -----------------------------------------------------------------------------------
 
 
-def _messages(messages: Sequence[Message], forwards: Sequence[str]) -> list[_Message]:
+def _messages(messages: Sequence[Message], row: ProviderRow) -> list[_Message]:
+    forwards = row.forwards
     encoded: list[_Message] = []
     for message in messages:
         parts = message.parts
@@ -286,19 +289,19 @@ def _messages(messages: Sequence[Message], forwards: Sequence[str]) -> list[_Mes
                 wire.name = message.name
             encoded.append(wire)
         elif message.role == "assistant":
-            encoded.append(_assistant_message(message, forwards))
+            encoded.append(_assistant_message(message, row))
         else:
-            _put_turn(message, forwards, encoded)
+            _put_turn(message, row, encoded)
     return encoded
 
 
-def _put_turn(message: Message, forwards: Sequence[str], encoded: list[_Message]) -> None:
+def _put_turn(message: Message, row: ProviderRow, encoded: list[_Message]) -> None:
     """A system, user or tool message: results first, then what else it holds."""
-    marks = "cache_control" in forwards
+    marks = "cache_control" in row.forwards
     rest: list[Part] = []
     for part in message.parts:
         if isinstance(part, ToolResult):
-            encoded.append(_tool_message(part, marks))
+            encoded.append(_tool_message(part, row, marks))
             rest += [inner for inner in part.parts if isinstance(inner, Image)]
         else:
             rest.append(part)
@@ -347,13 +350,13 @@ def _content_part(part: Part, marks: bool) -> object:
             )
 
 
-def _tool_message(result: ToolResult, marks: bool) -> _Message:
+def _tool_message(result: ToolResult, row: ProviderRow, marks: bool) -> _Message:
     texts = [part for part in result.parts if isinstance(part, Text)]
     prefix = "Error: " if result.is_error else ""
     wire = _Message(
         role="tool",
         content=prefix + "\n\n".join([part.text for part in texts]),
-        tool_call_id=_call_id(result.call_id),
+        tool_call_id=_call_id(result.call_id, row),
     )
     if _has_marks(texts, marks) and not prefix:
         wire.content = [_content_part(part, marks) for part in texts]
@@ -362,13 +365,20 @@ def _tool_message(result: ToolResult, marks: bool) -> _Message:
     return wire
 
 
-def _call_id(call_id: str) -> str:
+def _call_id(call_id: str, row: ProviderRow) -> str:
+    """`call_id`, or what stands for it, the same each time, where the provider refuses it."""
+    chars = row.tool_call_id_chars
+    if chars is not None:
+        if len(call_id) == chars and call_id.isascii() and call_id.isalnum():
+            return call_id
+        # Five bits a character: of the nine that Mistral takes, a thousand calls clash once in 10^8.
+        return b32encode(sha256(call_id.encode()).digest()).decode()[:chars]
     if 0 < len(call_id) <= MAX_ID_CHARS:
         return call_id
     return "call_" + sha256(call_id.encode()).hexdigest()[:32]
 
 
-def _assistant_message(message: Message, forwards: Sequence[str]) -> _Message:
+def _assistant_message(message: Message, row: ProviderRow) -> _Message:
     texts: list[str] = []
     refusals: list[str] = []
     thinking: list[Reasoning] = []
@@ -379,7 +389,7 @@ def _assistant_message(message: Message, forwards: Sequence[str]) -> _Message:
                 texts.append(part.text)
             case ToolCall():
                 function = _CalledFunction(part.name, part.arguments or "{}")
-                calls.append(_ToolCall(_call_id(part.id), "function", function))
+                calls.append(_ToolCall(_call_id(part.id, row), "function", function))
             case Reasoning():
                 thinking.append(part)
             case Refusal():
@@ -400,7 +410,7 @@ def _assistant_message(message: Message, forwards: Sequence[str]) -> _Message:
     if calls:
         wire.tool_calls = calls
     if thinking:
-        _put_thinking(wire, thinking, forwards)
+        _put_thinking(wire, thinking, row.forwards)
     return wire
 
 
