@@ -246,6 +246,20 @@ def test_a_kind_brings_its_row_and_everything_can_be_overridden(load: Load) -> N
     assert model.owned_by == "ours"
 
 
+def test_what_a_provider_takes_in_messages_is_no_field_of_a_request(load: Load) -> None:
+    text = """
+        [[providers]]
+        kind = "vllm"
+        forwards = ["reasoning", "cache_control", "guided_regex"]
+
+        [[providers.models]]
+        id = "m"
+    """
+    (provider,) = load(text).providers
+    assert provider.row.forwards == ("reasoning", "cache_control", "guided_regex")
+    assert provider.models[0].forwards == {"guided_regex"}
+
+
 def test_a_provider_may_be_spelled_out_without_a_kind(load: Load) -> None:
     (provider,) = load(ONE_PROVIDER + "max_response_bytes = 4096\n").providers
     assert (provider.row.name, provider.row.wire) == ("office", "openai")

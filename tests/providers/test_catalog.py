@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import get_args
@@ -10,11 +11,12 @@ from urllib.parse import urlsplit
 import pytest
 
 import dragoman
+from dragoman.chat import ChatRequest, Message, Reasoning, Text
 from dragoman.http_client import Endpoint, HttpClient
 from dragoman.providers.catalog import CATALOG
 from dragoman.providers.http import HttpProvider
 from dragoman.providers.wires import WIRES
-from dragoman.records.model import Feature
+from dragoman.records.model import Feature, Model
 from dragoman.records.provider import ProviderRow, UpstreamWire
 
 ROWS = [pytest.param(row, id=name) for name, row in CATALOG.items()]
@@ -41,6 +43,32 @@ def test_row_is_sound(row: ProviderRow) -> None:
     assert url.scheme == "https" or url.hostname == "127.0.0.1", "no key travels in the clear"
     endpoint = Endpoint("POST", f"{row.base_url}/{WIRES[row.wire].chat_path}")
     assert endpoint.key.startswith(url.scheme)
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("deepseek", "reasoning_content"),
+        ("openrouter", "reasoning_details"),
+        ("vllm", "reasoning"),
+        ("sglang", "reasoning_content"),
+        ("llama-server", "reasoning_content"),
+        ("ollama", "reasoning"),
+    ],
+)
+def test_thinking_goes_back_in_the_field_that_the_vendor_reads(name: str, field: str) -> None:
+    row = CATALOG[name]
+    asked = ChatRequest(
+        dialect="openai",
+        target="m",
+        messages=(Message("assistant", (Reasoning(text="Hm"), Text("Yes."))),),
+    )
+    body = WIRES[row.wire].codec.encode_request(
+        asked, Model(id="m", provider=name, upstream_name="m"), row, stream=False
+    )
+    (message,) = json.loads(body)["messages"]
+    assert "Hm" in json.dumps(message.pop(field))
+    assert message == {"role": "assistant", "content": "Yes."}
 
 
 def test_azure_sends_no_key_before_it_has_its_own_host() -> None:

@@ -25,7 +25,7 @@ from dragoman.config.settings import (
 from dragoman.providers.wires import WIRES
 from dragoman.records.local_model import LocalModel
 from dragoman.records.model import Model
-from dragoman.records.provider import ProviderRow, Timeouts
+from dragoman.records.provider import FORWARDED_IN_MESSAGES, ProviderRow, Timeouts
 
 LOCAL_PROVIDER = "local"
 """The embedded engine's name among the providers."""
@@ -132,7 +132,7 @@ def _resolve_model(section: ModelSection, row: ProviderRow) -> Model:
         lacks=WIRES[row.wire].lacks | row.lacks | section.lacks,
         max_stops=row.max_stops if section.max_stops is None else section.max_stops,
         max_ttft_ms=section.max_ttft_ms,
-        forwards=frozenset(row.forwards),
+        forwards=frozenset(row.forwards) - FORWARDED_IN_MESSAGES,
         owned_by=section.owned_by or row.name,
     )
 

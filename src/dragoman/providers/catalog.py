@@ -65,7 +65,8 @@ _ROWS = (
         forwards=("safe_prompt",),
     ),
     ProviderRow(
-        # https://api-docs.deepseek.com/api/create-chat-completion
+        # https://api-docs.deepseek.com/api/create-chat-completion. A turn with calls that comes back
+        # without its thinking is a 400: https://api-docs.deepseek.com/guides/thinking_mode
         name="deepseek",
         wire="openai",
         base_url="https://api.deepseek.com/v1",
@@ -178,16 +179,19 @@ _ROWS = (
     ),
     # --- Servers of one's own. A key is optional, so no row names one. ---
     ProviderRow(
-        # https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
+        # https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html. Thinking is handed
+        # back as `reasoning`; templates see it by its older name too.
         name="vllm",
         wire="openai",
         base_url="http://127.0.0.1:8000/v1",
+        forwards=("reasoning",),
     ),
     ProviderRow(
         # https://docs.sglang.ai/basic_usage/openai_api_completions.html
         name="sglang",
         wire="openai",
         base_url="http://127.0.0.1:30000/v1",
+        forwards=("reasoning_content",),
     ),
     ProviderRow(
         # https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md. Asked for several
@@ -196,6 +200,7 @@ _ROWS = (
         wire="openai",
         base_url="http://127.0.0.1:8080/v1",
         lacks=frozenset({"n"}),
+        forwards=("reasoning_content",),
     ),
     ProviderRow(
         # https://github.com/ollama/ollama/blob/main/docs/openai.md
@@ -203,6 +208,7 @@ _ROWS = (
         wire="openai",
         base_url="http://127.0.0.1:11434/v1",
         lacks=frozenset({"n", "top_k", "tool_choice", "logit_bias", "logprobs"}),
+        forwards=("reasoning",),
     ),
     ProviderRow(
         # https://lmstudio.ai/docs/developer/openai-compat

@@ -13,6 +13,12 @@ UpstreamWire = Literal["openai", "anthropic"]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 
 
+FORWARDED_IN_MESSAGES = frozenset(
+    {"reasoning", "reasoning_content", "reasoning_details", "cache_control"}
+)
+"""Of `ProviderRow.forwards`, what is a field of messages. It is never one of a request's top level."""
+
+
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """How long each step of a call may take, in seconds."""
 
@@ -49,8 +55,8 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
     reports_stream_usage: bool = True
     """Takes `stream_options.include_usage`."""
     forwards: tuple[str, ...] = ()
-    """Top-level fields of a request that we do not know and it does. Never by default one that
-    changes the price."""
+    """Top-level fields of a request that we do not know and it does, never by default one that
+    changes the price; and which of `FORWARDED_IN_MESSAGES` it takes."""
     lacks: frozenset[Feature] = frozenset()
     max_stops: int | None = None
     timeouts: Timeouts = Timeouts()

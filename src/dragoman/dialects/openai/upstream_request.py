@@ -45,15 +45,11 @@ from dragoman.dialects.chat_completions_answer import reasoning_detail
 from dragoman.dialects.chat_completions_wire import CacheControl, ReasoningDetail
 from dragoman.errors import UnsupportedField
 from dragoman.records.model import Model
-from dragoman.records.provider import ProviderRow
+from dragoman.records.provider import FORWARDED_IN_MESSAGES, ProviderRow
 
 MAX_ID_CHARS = 40
 LOW_BUDGET_TOKENS, MEDIUM_BUDGET_TOKENS = 4096, 16384
 """Up to which budget thinking is called `low`, or `medium`: the wire has words only."""
-
-_FORWARDED_BY_HAND = frozenset(
-    {"reasoning", "reasoning_content", "reasoning_details", "cache_control"}
-)
 
 
 class _Cached(msgspec.Struct, omit_defaults=True):
@@ -202,7 +198,7 @@ def _with_extensions(encoded: bytes, request: ChatRequest, row: ProviderRow) -> 
     return b"".join([*pieces, b"}"])
 
 
-_KNOWN_FIELDS = _FORWARDED_BY_HAND.union(_Body.__struct_encode_fields__)
+_KNOWN_FIELDS = FORWARDED_IN_MESSAGES.union(_Body.__struct_encode_fields__)
 
 
 def _put_sampling(body: _Body, request: ChatRequest) -> None:
