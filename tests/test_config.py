@@ -249,7 +249,7 @@ def test_a_kind_brings_its_row_and_everything_can_be_overridden(load: Load) -> N
 def test_what_a_provider_takes_in_messages_is_no_field_of_a_request(load: Load) -> None:
     text = """
         [[providers]]
-        kind = "vllm"
+        kind = "sglang"
         forwards = ["reasoning", "cache_control", "guided_regex"]
 
         [[providers.models]]
