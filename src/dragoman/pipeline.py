@@ -15,7 +15,6 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 
@@ -44,6 +43,7 @@ from dragoman.errors import (
     UnknownEntity,
     UnsupportedField,
 )
+from dragoman.policy.ids import RandomHex, uuid4
 from dragoman.policy.routing import (
     ModelDirectory,
     bind,
@@ -104,6 +104,7 @@ class Pipeline:
         self._providers = providers
         self._clock = clock
         self._max_choices = max_choices
+        self._noise = RandomHex()
 
     def arrive(self, request_id: str) -> Arrival:
         return Arrival(
@@ -166,7 +167,8 @@ class Pipeline:
                     failed = error
                     continue
                 raise
-            return Answer(head=_head(plan, model, arrival, first), batches=_resume(first, batches))
+            head = self._head(plan, model, arrival, _fingerprint_of(first))
+            return Answer(head=head, batches=_resume(first, batches))
         assert failed is not None
         raise failed
 
@@ -197,7 +199,7 @@ class Pipeline:
                     raise
                 failed = error
                 continue
-            return response, _head(plan, model, arrival, (), response.system_fingerprint)
+            return response, self._head(plan, model, arrival, response.system_fingerprint)
         assert failed is not None
         raise failed
 
@@ -298,6 +300,21 @@ class Pipeline:
             is_estimated=True,
         )
 
+    def _head(
+        self, plan: Plan, model: Model, arrival: Arrival, system_fingerprint: str | None
+    ) -> ResponseHead:
+        choices = plan.request.choices
+        draw = self._noise.draw
+        return ResponseHead(
+            request_id=arrival.request_id,
+            response_id=draw(32),
+            created_s=int(arrival.unix_s),
+            model=model.id,
+            session_id=plan.request.context.session_id or uuid4(draw(32)),
+            completion_ids=tuple([uuid4(draw(32)) for _ in range(choices)]),
+            system_fingerprint=system_fingerprint or model.system_fingerprint,
+        )
+
     async def count_input(self, request: ChatRequest, model: Model) -> InputCount:
         """The prompt's tokens: exact where the provider can tell, else estimated."""
         bound = bind(msgspec.structs.replace(request, max_output_tokens=None), model)
@@ -365,6 +382,11 @@ async def _until_first_token(
     raise ProviderGarbled(detail="the provider's answer is empty")
 
 
+def _fingerprint_of(events: Sequence[StreamEvent]) -> str | None:
+    first = events[0]
+    return first.system_fingerprint if isinstance(first, Started) else None
+
+
 async def _resume(
     first: list[StreamEvent], batches: AsyncGenerator[list[StreamEvent], None]
 ) -> AsyncGenerator[list[StreamEvent], None]:
@@ -377,31 +399,3 @@ async def _resume(
         yield [Failed(error)]
     finally:
         await batches.aclose()
-
-
-def _head(
-    plan: Plan,
-    model: Model,
-    arrival: Arrival,
-    first: Sequence[StreamEvent],
-    system_fingerprint: str | None = None,
-) -> ResponseHead:
-    if first and isinstance(first[0], Started):
-        system_fingerprint = first[0].system_fingerprint
-    choices = plan.request.choices
-    noise = os.urandom(16 * (choices + 2)).hex()
-    return ResponseHead(
-        request_id=arrival.request_id,
-        response_id=noise[:32],
-        created_s=int(arrival.unix_s),
-        model=model.id,
-        session_id=plan.request.context.session_id or _uuid4(noise[32:64]),
-        completion_ids=tuple([_uuid4(noise[32 * i : 32 * i + 32]) for i in range(2, choices + 2)]),
-        system_fingerprint=system_fingerprint or model.system_fingerprint,
-    )
-
-
-def _uuid4(noise: str) -> str:
-    """A version 4 UUID (RFC 9562, 5.4) of 32 random hexadecimal digits."""
-    variant = "89ab"[int(noise[16], 16) & 3]
-    return f"{noise[:8]}-{noise[8:12]}-4{noise[13:16]}-{variant}{noise[17:20]}-{noise[20:]}"

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from dragoman.errors import DragomanError, Draining, Internal, MethodNotAllowed, UnknownRoute
+from dragoman.policy.ids import RandomHex
 from dragoman.ports import Clock, Dialect
 from dragoman.web.call import Call, Headers, Receive, Scope, Send
 from dragoman.web.completions import Route
@@ -71,13 +72,14 @@ class Application:
         self._log = log
         self._clock = clock
         self._origins = frozenset(cors_origins)
+        self._noise = RandomHex()
         self._any_origin = "*" in self._origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise AssertionError(f"the server was asked to speak {scope['type']}")
         started_s = self._clock.monotonic_s()
-        call = Call(scope, receive, send)
+        call = Call(scope, receive, send, self._noise)
         route = self._routes.find(call.path)
         dialect = route.dialect if route is not None else self._routes.shape_of(call.path)
         if self._origins:

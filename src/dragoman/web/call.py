@@ -6,11 +6,11 @@ ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from dragoman.errors import BodyTooLarge, ClientError, MalformedBody
+from dragoman.policy.ids import RandomHex
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -55,12 +55,12 @@ class Call:
         "status",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, noise: RandomHex) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self._receive = receive
         self.send = send
-        self.request_id = "req_" + os.urandom(12).hex()
+        self.request_id = "req_" + noise.draw(24)
         self.headers: dict[str, str] = {}
         for name, value in scope["headers"]:
             wanted = _WANTED_HEADERS.get(name)

@@ -5,7 +5,7 @@ check of our own header names per request; a whole answer is one write. Bounds o
 request's body (size, time) are part of it. llhttp does the parsing, strictly.
 
 A connection answers one request at a time. Requests that a client sends ahead wait in `_queue`, and
-reading is paused meanwhile, so their number is bounded by what one read brings.
+reading is paused meanwhile, so their number is bounded by what one read brings, and by a limit.
 
 HTTP: https://www.rfc-editor.org/rfc/rfc9112. ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html
 """
@@ -28,6 +28,8 @@ from dragoman.web.call import Receive, Scope, Send
 MAX_HEAD_BYTES = 64 * 1024
 """Past it no more is read; what one read brings (256 KiB at most) may be over it."""
 MAX_HEADERS = 256
+MAX_WAITING_REQUESTS = 64
+"""Sent ahead of their answers on one connection; those over it are not answered."""
 MAX_BUFFERED_BODY_BYTES = 256 * 1024
 HEAD_TIMEOUT_S = 30.0
 KEEP_ALIVE_S = 75.0
@@ -106,6 +108,9 @@ class HttpProtocol(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._in_head = True
         self._head_bytes = 0
+        self._framing_bytes = 0
+        """What came within a body since its last byte: trailers, mostly."""
+        self._has_body_come = False
         self._waits_since_s = self._loop.time()
         """Since when the connection waits for a request, or for the rest of its head."""
         self._writable: asyncio.Future[None] | None = None
@@ -140,10 +145,10 @@ class HttpProtocol(asyncio.Protocol):
         if self._is_deaf:
             return
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # Offers of other protocols are not taken up: the request is answered as it is.
-            pass
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                self._decline(data[offer.args[0] :])
         except httptools.HttpParserError:
             self._refuse(b"Invalid HTTP request.")
             return
@@ -151,6 +156,30 @@ class HttpProtocol(asyncio.Protocol):
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(b"The request's head is too large.")
+        elif self._arriving is not None:
+            self._framing_bytes = 0 if self._has_body_come else self._framing_bytes + len(data)
+            self._has_body_come = False
+            if self._framing_bytes > MAX_HEAD_BYTES:
+                self._refuse(b"The request's trailers are too large.")
+
+    def _decline(self, rest: bytes) -> None:
+        """Answer a request that offers another protocol as if it did not; `rest` is what follows.
+
+        Java's HTTP client offers HTTP/2 with each first request, body and all. The parser passes the
+        body of such a request over, so its head is parsed again, less the offer.
+        """
+        method = self._parser.get_method()
+        version = self._parser.get_http_version().encode()
+        head = [b"%s %s HTTP/%s" % (method, self._url, version)]
+        for name, value in self._headers:
+            if name == b"connection":
+                if b"close" in value.lower():
+                    head.append(b"connection: close")
+            elif name not in (b"upgrade", b"http2-settings"):
+                head.append(b"%s: %s" % (name, value))
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.feed_data(b"\r\n".join(head) + b"\r\n\r\n")
+        self._parser.feed_data(rest)
 
     def pause_writing(self) -> None:
         if self._writable is None:
@@ -175,13 +204,21 @@ class HttpProtocol(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
+        # What follows a body must not pass for what stands before it (RFC 9110, 6.5.1).
+        if self._in_head:
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         if len(self._headers) > MAX_HEADERS:
             raise httptools.HttpParserCallbackError("too many headers")
+        if len(self._queue) >= MAX_WAITING_REQUESTS:
+            raise httptools.HttpParserCallbackError("too many requests ahead of their answers")
         parser = self._parser
+        if parser.get_method() == b"CONNECT":
+            raise httptools.HttpParserCallbackError("this is no proxy")
+        if parser.should_upgrade():
+            return  # see `_decline`
         url = httptools.parse_url(self._url)
         path = (url.path or b"/").decode("latin-1")
         if "%" in path:
@@ -199,7 +236,7 @@ class HttpProtocol(asyncio.Protocol):
             "root_path": "",
             "headers": self._headers,
         }
-        keeps = version == "1.1" and parser.should_keep_alive() and not parser.should_upgrade()
+        keeps = version == "1.1" and parser.should_keep_alive()
         exchange = Exchange(self, scope, is_kept=keeps, takes_chunks=version == "1.1")
         self._arriving = exchange
         if self._current is None:
@@ -210,6 +247,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         exchange = self._arriving
+        self._has_body_come = True
         if exchange is not None and exchange.add_body(body) > MAX_BUFFERED_BODY_BYTES:
             self._pause_reading()
 
@@ -256,10 +294,14 @@ class HttpProtocol(asyncio.Protocol):
 
     def _refuse(self, reason: bytes) -> None:
         """What came is no HTTP, or too much: say so, unless an answer is under way, and close."""
-        current, self._is_deaf = self._current, True
-        if current is not None and (current is not self._arriving or current.is_begun):
-            # The fault is behind the request that is being answered.
-            current.is_kept = False
+        self._is_deaf = True
+        if self._queue and self._queue[-1] is self._arriving:
+            self._queue.pop()  # it will never be whole
+        current = self._current
+        last = self._queue[-1] if self._queue else current
+        if last is not None and (last is not self._arriving or last.is_begun):
+            # The fault is behind requests that are whole, and are answered first.
+            last.is_kept = False
             return
         if not self._transport.is_closing():
             self._transport.write(_BAD_REQUEST % (len(reason), reason))
@@ -400,7 +442,7 @@ class Exchange:
 
     async def receive(self) -> Message:
         """The next piece of the body; after its end, the client's leaving."""
-        if self._owes_continue and not self._is_disconnected:
+        if self._owes_continue and not (self.is_begun or self._is_disconnected):
             self._owes_continue = False
             self._protocol.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not (self._is_disconnected or self.is_answered):
@@ -443,16 +485,16 @@ class Exchange:
 
     def _encode_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
         parts = [_STATUS_LINES[status], self._protocol.date_header()]
+        lines = 3
         length: bytes | None = None
         for name, value in headers:
-            if b"\n" in value or b"\r" in value or b"\0" in value:
-                raise ValueError(f"the value of the header {name.decode()} holds a line break")
             if name == b"content-length":
                 length = value
             elif name == b"connection" and value == b"close":
                 self.is_kept = False
                 continue
             parts += (name, b": ", value, b"\r\n")
+            lines += 1
         self._has_no_body = self._scope["method"] == "HEAD" or status in (204, 304)
         if length is not None:
             self._left = 0 if self._has_no_body else int(length)
@@ -460,12 +502,18 @@ class Exchange:
             self.is_chunked = self._takes_chunks
             if self.is_chunked:
                 parts.append(b"transfer-encoding: chunked\r\n")
+                lines += 1
             else:
                 self.is_kept = False
         if not self.is_kept or self._protocol.is_closing:
             parts.append(b"connection: close\r\n")
+            lines += 1
         parts.append(b"\r\n")
-        return b"".join(parts)
+        head = b"".join(parts)
+        # A header's value that holds a line break would begin a header of a client's choosing.
+        if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
+            raise ValueError("the value of a header holds a line break")
+        return head
 
     def _encode_body(self, body: bytes, *, more: bool) -> bytes:
         head, self._head = self._head or b"", None

@@ -1,0 +1,36 @@
+"""Ids: unguessable, unique, and cheap.
+
+The kernel is asked for many random bytes at once, because asking costs more than the bytes.
+"""
+
+from __future__ import annotations
+
+import os
+
+BYTES_AT_ONCE = 8192
+
+
+class RandomHex:
+    """Hexadecimal digits, none of which is ever given out twice. Belongs to one thread."""
+
+    __slots__ = ("_at", "_digits")
+
+    def __init__(self) -> None:
+        self._digits = ""
+        self._at = 0
+
+    def draw(self, count: int) -> str:
+        """`count` digits, at most 16,384: four random bits each."""
+        end = self._at + count
+        if end > len(self._digits):
+            self._digits = os.urandom(BYTES_AT_ONCE).hex()
+            self._at, end = 0, count
+        digits = self._digits[self._at : end]
+        self._at = end
+        return digits
+
+
+def uuid4(noise: str) -> str:
+    """A version 4 UUID (RFC 9562, 5.4) of 32 random hexadecimal digits."""
+    variant = "89ab"[int(noise[16], 16) & 3]
+    return f"{noise[:8]}-{noise[8:12]}-4{noise[13:16]}-{variant}{noise[17:20]}-{noise[20:]}"
