@@ -145,10 +145,7 @@ class HttpProtocol(asyncio.Protocol):
         if self._is_deaf:
             return
         try:
-            try:
-                self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as offer:
-                self._decline(data[offer.args[0] :])
+            self._feed(data)
         except httptools.HttpParserError:
             self._refuse(b"Invalid HTTP request.")
             return
@@ -162,24 +159,28 @@ class HttpProtocol(asyncio.Protocol):
             if self._framing_bytes > MAX_HEAD_BYTES:
                 self._refuse(b"The request's trailers are too large.")
 
-    def _decline(self, rest: bytes) -> None:
-        """Answer a request that offers another protocol as if it did not; `rest` is what follows.
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            # Java's HTTP client offers HTTP/2 with its first request, body and all. The parser passes
+            # the body of such a request over, so its head is parsed again, less the offer.
+            head = self._head_without_offer()
+            self._parser = httptools.HttpRequestParser(self)
+            self._parser.feed_data(head)
+            self._feed(data[offer.args[0] :])
 
-        Java's HTTP client offers HTTP/2 with each first request, body and all. The parser passes the
-        body of such a request over, so its head is parsed again, less the offer.
-        """
-        method = self._parser.get_method()
-        version = self._parser.get_http_version().encode()
-        head = [b"%s %s HTTP/%s" % (method, self._url, version)]
+    def _head_without_offer(self) -> bytes:
+        parser = self._parser
+        version = parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (parser.get_method(), self._url, version)]
         for name, value in self._headers:
             if name == b"connection":
                 if b"close" in value.lower():
-                    head.append(b"connection: close")
+                    lines.append(b"connection: close")
             elif name not in (b"upgrade", b"http2-settings"):
-                head.append(b"%s: %s" % (name, value))
-        self._parser = httptools.HttpRequestParser(self)
-        self._parser.feed_data(b"\r\n".join(head) + b"\r\n\r\n")
-        self._parser.feed_data(rest)
+                lines.append(b"%s: %s" % (name, value))
+        return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def pause_writing(self) -> None:
         if self._writable is None:
@@ -218,7 +219,7 @@ class HttpProtocol(asyncio.Protocol):
         if parser.get_method() == b"CONNECT":
             raise httptools.HttpParserCallbackError("this is no proxy")
         if parser.should_upgrade():
-            return  # see `_decline`
+            return  # it comes again, see `_feed`
         url = httptools.parse_url(self._url)
         path = (url.path or b"/").decode("latin-1")
         if "%" in path:
