@@ -154,6 +154,16 @@ id = "gpt-backed"
 fallbacks = ["claude"]
 
 [[providers]]
+name = "scripted-thinker"
+wire = "openai"
+base_url = "{provider.base_url}"
+api_key = "env:SCRIPTED_SECRET"
+forwards = ["reasoning_content"]
+
+[[providers.models]]
+id = "thinker"
+
+[[providers]]
 name = "scripted-anthropic"
 wire = "anthropic"
 base_url = "{provider.base_url}"
