@@ -15,6 +15,8 @@ from __future__ import annotations
 import asyncio
 import http
 import logging
+import socket
+import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from email.utils import formatdate
@@ -273,7 +275,7 @@ class HttpProtocol(asyncio.Protocol):
             if exchange.is_chunked:
                 self.close()
             else:
-                self._transport.abort()
+                self._reset()
         elif self._arriving is exchange:
             self._linger()
         elif not exchange.is_kept or self.is_closing:
@@ -281,6 +283,13 @@ class HttpProtocol(asyncio.Protocol):
         elif self._queue:
             self._start(self._queue.popleft())
         self.resume_reading()
+
+    def _reset(self) -> None:
+        """Close with a reset, the only way to say that bytes without length or chunks are not all."""
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
 
     def _linger(self) -> None:
         """Close once the client has had time to read the answer.
