@@ -85,7 +85,12 @@ class Call:
         length = self.headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > max_bytes:
             raise _too_large(max_bytes)
-        message = await self._receive()
+        # A timer for each request would cost more than all the rest here: the wait for the first
+        # piece, which nearly always is the whole, is the server's to bound.
+        try:
+            message = await self._receive()
+        except TimeoutError:
+            raise BodyTimeout from None
         body: bytes = message.get("body", b"")
         if not message.get("more_body", False):
             if message["type"] == "http.disconnect":

@@ -34,6 +34,8 @@ MAX_WAITING_REQUESTS = 64
 """Sent ahead of their answers on one connection; those over it are not answered."""
 MAX_BUFFERED_BODY_BYTES = 256 * 1024
 HEAD_TIMEOUT_S = 30.0
+BODY_SILENCE_S = 30.0
+"""The longest wait for more of a body that was announced."""
 KEEP_ALIVE_S = 75.0
 LINGER_S = 1.0
 
@@ -451,7 +453,10 @@ class Exchange:
     # --- The application's side ---
 
     async def receive(self) -> Message:
-        """The next piece of the body; after its end, the client's leaving."""
+        """The next piece of the body; after its end, the client's leaving.
+
+        Raises `TimeoutError` where a body that was announced does not come.
+        """
         if self._owes_continue and not (self.is_begun or self._is_disconnected):
             self._owes_continue = False
             self._protocol.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -459,9 +464,21 @@ class Exchange:
             if self._body or (self._is_whole and not self._is_received):
                 return self._take_body()
             self._protocol.resume_reading()
-            self._changed = self._protocol.loop.create_future()
-            await self._changed
+            await self._change()
         return {"type": "http.disconnect"}
+
+    async def _change(self) -> None:
+        """Wait for whatever comes next: for ever only after the body's end."""
+        loop = self._protocol.loop
+        self._changed = changed = loop.create_future()
+        if self._is_received:
+            await changed
+            return
+        timer = loop.call_later(BODY_SILENCE_S, _give_up, changed)
+        try:
+            await changed
+        finally:
+            timer.cancel()
 
     def _take_body(self) -> Message:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
@@ -535,3 +552,8 @@ class Exchange:
         if body:
             return b"%s%x\r\n%s\r\n%s" % (head, len(body), body, b"" if more else b"0\r\n\r\n")
         return head if more else head + b"0\r\n\r\n"
+
+
+def _give_up(changed: asyncio.Future[None]) -> None:
+    if not changed.done():
+        changed.set_exception(TimeoutError())
