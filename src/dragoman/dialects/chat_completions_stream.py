@@ -8,6 +8,7 @@ with a delta that has it whole.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
@@ -91,7 +92,7 @@ class _Choice:
         self.fragments: list[str] = []
 
 
-class ChunkEncoder:
+class ChunkEncoder(ABC):
     """Implements `ports.StreamEncoder`; a dialect supplies the three encodings."""
 
     def __init__(
@@ -108,6 +109,7 @@ class ChunkEncoder:
         self._text_frames: dict[int, tuple[bytes, bytes]] = {}
         self._has_failed = False
 
+    @abstractmethod
     def encode_chunk(
         self,
         choice: int,
@@ -117,11 +119,10 @@ class ChunkEncoder:
         usage: AnswerUsage | UnsetType | None = UNSET,
     ) -> bytes:
         """One chunk as JSON."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode_usage_chunk(self, usage: AnswerUsage) -> bytes:
         """The chunk without choices."""
-        raise NotImplementedError
 
     def feed(self, events: Sequence[StreamEvent]) -> bytes:
         frames: list[bytes] = []

@@ -139,8 +139,9 @@ class LocalProvider:
             except DragomanError as error:
                 await queue.put([Failed(error)])
             except Exception as error:
-                # A fault of ours: the reader must not wait for this choice for ever.
-                await queue.put([Failed(Internal(detail=repr(error)))])
+                # A fault of ours: the reader must not wait for this choice for ever. Its words may hold
+                # the prompt, and stay out of the log.
+                await queue.put([Failed(Internal(detail=type(error).__name__))])
                 raise
             finally:
                 # Others may wait for this slot while this request's other choices go on.
