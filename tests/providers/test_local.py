@@ -26,7 +26,13 @@ from dragoman.chat import (
     ToolResult,
 )
 from dragoman.engine import guard
-from dragoman.errors import EngineFailed, InvalidRequest, ProviderGarbled, UnsupportedField
+from dragoman.errors import (
+    ContextOverflow,
+    EngineFailed,
+    InvalidRequest,
+    ProviderGarbled,
+    UnsupportedField,
+)
 from dragoman.providers.local import describe_model
 from dragoman.providers.local_answer import AnswerReader
 from dragoman.providers.local_prompt import Question, ask
@@ -54,6 +60,20 @@ def test_each_choice_has_its_own_seed_within_the_engines_range() -> None:
 def test_the_output_limit_never_exceeds_the_context() -> None:
     assert sent(chat(max_output_tokens=10**9))["max_tokens"] == 256
     assert sent(chat(max_output_tokens=None))["max_tokens"] == 256
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message("user", (Text("x" * 20_000),)),
+        Message("tool", (ToolResult(call_id="c", parts=(Text("x" * 20_000),)),)),
+        Message("assistant", (ToolCall(id="c", name="f", arguments="x" * 20_000),)),
+    ],
+    ids=["text", "result", "call"],
+)
+def test_what_can_never_fit_is_refused_before_its_tokens_are_counted(message: Message) -> None:
+    with pytest.raises(ContextOverflow, match="messages hold 2000[0-9] characters"):
+        question(chat(messages=(Message("user", (Text("Hi."),)), message)))
 
 
 def test_tools_stand_in_the_system_text_of_a_model_that_knows_none() -> None:

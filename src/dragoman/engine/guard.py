@@ -7,10 +7,22 @@ without honouring them. None of those gets past here.
 from __future__ import annotations
 
 import math
+from typing import assert_never
 
 import msgspec
 
-from dragoman.chat import ChatRequest, DialectName, Image, Opaque, ToolResult
+from dragoman.chat import (
+    ChatRequest,
+    DialectName,
+    Image,
+    Opaque,
+    Part,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
 from dragoman.engine.schema_text import Schema, UnsupportedSchema, read_schema
 from dragoman.errors import ContextOverflow, InvalidRequest, UnsupportedField
 
@@ -72,18 +84,27 @@ def check_against_model(request: ChatRequest, vocabulary: int, context_tokens: i
                 "logit_bias must lie between -100 and 100", param=f"logit_bias.{token}"
             )
     # Whole books are refused before anything counts their tokens.
-    chars = sum(
-        len(part.text)
-        for message in request.messages
-        for part in message.parts
-        if hasattr(part, "text")
-    )
+    chars = sum(_chars(part) for message in request.messages for part in message.parts)
     if chars > context_tokens * MAX_CHARS_PER_TOKEN:
         raise ContextOverflow(
             f"messages hold {chars} characters, and the model's context holds {context_tokens} "
             "tokens; shorten them",
             param="messages",
         )
+
+
+def _chars(part: Part) -> int:
+    match part:
+        case Text(text) | Refusal(text) | Reasoning(text=text):
+            return len(text)
+        case ToolCall():
+            return len(part.name) + len(part.arguments)
+        case ToolResult():
+            return sum(_chars(inner) for inner in part.parts)
+        case Image() | Opaque():
+            return 0
+        case _:
+            assert_never(part)
 
 
 def read_bounded_schema(raw: msgspec.Raw, path: str) -> Schema | bool:
