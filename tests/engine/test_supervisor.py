@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 from asyncio.subprocess import Process
 from pathlib import Path
 from typing import cast
@@ -88,6 +90,33 @@ async def test_a_file_that_is_no_model_is_told_plainly(tmp_path: Path) -> None:
     finally:
         await supervisor.aclose()
     assert list((tmp_path / "run").iterdir()) == []
+
+
+async def test_a_process_that_cannot_be_had_is_tried_for_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"")
+    tried_again = asyncio.Event()
+    tries = 0
+
+    async def spawn(*_command: str, **_options: object) -> Process:
+        nonlocal tries
+        tries += 1
+        if tries == 2:
+            tried_again.set()
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", spawn)
+    supervisor = EngineSupervisor(LocalModel(id="x"), path, tmp_path / "run")
+    await supervisor.start()
+    try:
+        with pytest.raises(EngineFailed) as refused:
+            await supervisor.running()
+        assert "temporarily unavailable" in (refused.value.detail or "")
+        await asyncio.wait_for(tried_again.wait(), 10)
+    finally:
+        await supervisor.aclose()
 
 
 async def test_a_closed_supervisor_takes_no_more_requests(tmp_path: Path) -> None:

@@ -209,15 +209,7 @@ class EngineSupervisor:
         """A child with its model loaded, published; killed at the end."""
         settings = self._settings()
         started_s = self._now_s()
-        process = await asyncio.create_subprocess_exec(
-            # -P: the working directory is no place to import from.
-            *(sys.executable, "-P", "-m", "dragoman.engine.child"),
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=PIPE,
-            # Ctrl-C is for the server, which ends the child in its own time.
-            start_new_session=True,
-        )
+        process = await _spawn()
         said = _Said()
         drain = asyncio.create_task(said.read(process))
         try:
@@ -270,7 +262,10 @@ class EngineSupervisor:
                 f"the engine ended with code {process.returncode} while it loaded "
                 f"{self.model_path}: {said.last_line}"
             )
-        return msgspec.json.decode(line, type=ChildReady)
+        try:
+            return msgspec.json.decode(line, type=ChildReady)
+        except msgspec.DecodeError:
+            raise _LoadFailed("the engine said something else than that it is ready") from None
 
     async def _identify(self, ready: ChildReady) -> None:
         if self.system_fingerprint is not None:
@@ -350,6 +345,22 @@ class _Said:
     def last_line(self) -> str:
         lines = self._tail.decode(errors="replace").strip().splitlines()
         return lines[-1][:300] if lines else "it printed nothing"
+
+
+async def _spawn() -> Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            # -P: the working directory is no place to import from.
+            *(sys.executable, "-P", "-m", "dragoman.engine.child"),
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            # Ctrl-C is for the server, which ends the child in its own time.
+            start_new_session=True,
+        )
+    except OSError as error:
+        # No memory or no process to be had just now, say: to be tried again like any failed start.
+        raise _LoadFailed(f"its process cannot be started: {error.strerror}") from error
 
 
 async def _end(process: Process) -> None:
