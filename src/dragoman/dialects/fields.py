@@ -62,8 +62,8 @@ class BodyDecoder(Generic[T]):
         except msgspec.ValidationError as error:
             if "unknown field" not in str(error):
                 raise invalid_field(error) from None
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            raise MalformedBody from None
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise _no_json(error) from None
         try:
             value = self._tolerant.decode(body)
             unknown = [
@@ -74,9 +74,23 @@ class BodyDecoder(Generic[T]):
             ]
         except msgspec.ValidationError as error:
             raise invalid_field(error) from None
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            raise MalformedBody from None
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise _no_json(error) from None
         return value, tuple(unknown)
+
+
+def _no_json(error: msgspec.DecodeError | UnicodeError | RecursionError) -> MalformedBody:
+    """Say where the text stops being JSON; what stands there is not repeated."""
+    match error:
+        case UnicodeError():
+            reason = "its text is not UTF-8"
+        case RecursionError():
+            reason = "it is nested too deeply"
+        case _:
+            reason = str(error).removeprefix("JSON is malformed: ")
+            if reason == "Input data was truncated":
+                reason = "it ends too early, or a \\u escape lacks the other half of its pair"
+    return MalformedBody(f"The body is not valid JSON: {reason}.")
 
 
 def invalid_field(error: msgspec.ValidationError, prefix: str = "") -> InvalidRequest:
@@ -123,9 +137,10 @@ def require_range(
         return
     if highest is None:
         if not value >= lowest:
-            raise InvalidRequest(f"{path} must be at least {lowest:g}", param=path)
+            raise InvalidRequest(f"{path} must be at least {lowest:.12g}", param=path)
     elif not lowest <= value <= highest:
-        raise InvalidRequest(f"{path} must be between {lowest:g} and {highest:g}", param=path)
+        bounds = f"between {lowest:.12g} and {highest:.12g}"
+        raise InvalidRequest(f"{path} must be {bounds}", param=path)
 
 
 def require_json_object(path: str, raw: Any) -> None:
