@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -76,16 +77,18 @@ def _run(options: argparse.Namespace, folder: Path, console: Console) -> Report:
         if options.only != "nginx":
             with console.status("start times …"):
                 starts = measure_starts(provider_port, server_core, folder, effort.passes)
-            rows.append(
-                _measure(lambda: _ready(provider_port, server_core, folder), bench, console)
-            )
+            for logs_requests in (False, True):
+                start = partial(
+                    _ready, provider_port, server_core, folder, logs_requests=logs_requests
+                )
+                rows.append(_measure(start, bench, console))
     finally:
         provider.stop()
     return Report(machine=machine, rows=tuple(rows), starts=starts, notes=tuple(notes))
 
 
-def _ready(provider_port: int, core: int, folder: Path) -> Gateway:
-    gateway = Gateway(provider_port, core, folder)
+def _ready(provider_port: int, core: int, folder: Path, *, logs_requests: bool) -> Gateway:
+    gateway = Gateway(provider_port, core, folder, logs_requests=logs_requests)
     gateway.first_completion_s()
     return gateway
 

@@ -116,15 +116,21 @@ class _Health(msgspec.Struct):
 class Gateway:
     """Dragoman as an operator starts it: `dragoman serve`, one provider, no embedded model."""
 
-    name = "dragoman"
     path = "/v1/chat/completions"
 
     def __init__(
-        self, provider_port: int, core: int, folder: Path, *, runner: tuple[str, ...] = ()
+        self,
+        provider_port: int,
+        core: int,
+        folder: Path,
+        *,
+        runner: tuple[str, ...] = (),
+        logs_requests: bool = False,
     ) -> None:
+        self.name = "dragoman, all on" if logs_requests else "dragoman"
         self.port = free_port()
         config = folder / "dragoman.toml"
-        config.write_text(_gateway_config(provider_port))
+        config.write_text(_gateway_config(provider_port, logs_requests=logs_requests))
         command = runner or (str(Path(sys.executable).with_name("dragoman")),)
         self.started_s = time.perf_counter()
         self.process = Process(
@@ -163,11 +169,11 @@ class Gateway:
         return tuple(name for name, is_on in sorted(self.health().features.items()) if is_on)
 
 
-def _gateway_config(provider_port: int) -> str:
+def _gateway_config(provider_port: int, *, logs_requests: bool) -> str:
     return f"""\
 embedded_model = false
 default_model = "{MODEL}"
-log_level = "warning"
+log_level = "{"info" if logs_requests else "warning"}"
 
 [[providers]]
 name = "bench"

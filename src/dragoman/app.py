@@ -98,7 +98,7 @@ async def _serve(config: Config, sock: socket.socket) -> None:
         keys = KeyRing(store, clock)
         in_flight = InFlight()
         log = RequestLog(clock, layout=config.log_format, level=config.log_level)
-        closing.callback(log.flush)
+        closing.callback(log.close)
         application = _application(config, models, providers, keys, in_flight, log, clock)
 
         async def when_ready() -> None:
