@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import Any
 
 import httpx
@@ -139,6 +140,16 @@ def test_every_answer_carries_a_request_id_of_its_own(http: httpx.Client, path: 
     assert len(seen) == 2
 
 
+def test_refusals_before_the_body_carry_a_request_id_as_well(gateway: Served) -> None:
+    asked = [("POST", path, 401) for path in PATHS]
+    asked += [("GET", path, 405) for path in PATHS]
+    asked += [("POST", "/v1/embeddings", 404), ("OPTIONS", "/v1/chat/completions", 204)]
+    for method, path, status in asked:
+        response = httpx.request(method, gateway.url + path)
+        assert response.status_code == status
+        assert response.headers["x-request-id"].startswith("req_")
+
+
 @every_path
 def test_unknown_fields_are_ignored_and_named(http: httpx.Client, path: str) -> None:
     response = http.post(path, json=PATHS[path] | {"frobnicate": 1, "sch\r\nön": {"a": []}})
@@ -155,6 +166,21 @@ def test_a_providers_row_forwards_the_unknown_fields_that_it_allows(
     assert provider.requests[-1].body["forwarded_field"] == {"a": 1}
     assert "other" not in provider.requests[-1].body
     assert response.headers["x-dragoman-ignored"] == "other"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_field_is_named_as_ignored_if_whoever_answers_is_not_sent_it(
+    http: httpx.Client, provider: ScriptedProvider, streamed: bool
+) -> None:
+    body = PATHS["/v1/chat/completions"] | {"model": "gpt-backed", "stream": streamed}
+    body |= {"forwarded_field": {"a": 1}}
+    answered = http.post("/v1/chat/completions", json=body)
+    assert "x-dragoman-ignored" not in answered.headers
+    provider.enqueue(Script(status=503, body=b"{}"), Script(text="from claude"))
+    answered = http.post("/v1/chat/completions", json=body)
+    assert "from claude" in answered.text
+    assert "forwarded_field" not in provider.requests[-1].body
+    assert answered.headers["x-dragoman-ignored"] == "forwarded_field"
 
 
 @every_path
@@ -277,11 +303,11 @@ def test_no_secret_and_no_prompt_reaches_the_log(
         http.post("/v1/chat/completions", json=body | {"stream": True})
     http.post("/v1/chat/completions", json=body | {"temperature": prompt})
     last = http.get("/v1/models")
-    for _ in range(100):
-        if last.headers["x-request-id"] in gateway.log:
-            break
-    else:
-        httpx.get(gateway.url + "/healthz")
+    deadline_s = time.monotonic() + 10
+    while last.headers["x-request-id"] not in gateway.log:
+        assert time.monotonic() < deadline_s, "the log never named the last request"
+        # Lines are written a few times a second: until then, there is more to log.
+        http.get("/healthz")
     assert prompt not in gateway.log
     assert gateway.key not in gateway.log
     assert SCRIPTED_SECRET not in gateway.log

@@ -245,8 +245,27 @@ def test_a_stream_falls_back_before_its_first_token_only(
     response = http.post(path, json=STREAMED[path] | {"model": "gpt-backed"})
     assert "from claude" not in response.text
     assert not looks_finished(path, response.text)
-    provider.reset()
-    provider.enqueue(Script(deltas=FIVE, stall_after_frames=0), Script(text="from claude"))
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_target_that_stalls_before_its_first_token_is_given_up_for_the_next(
+    http: httpx.Client, provider: ScriptedProvider, streamed: bool
+) -> None:
+    path = "/v1/chat/completions"
+    provider.enqueue(Script(stall_after_frames=0), Script(text="from claude"))
+    response = http.post(path, json=STREAMED[path] | {"model": "gpt-backed", "stream": streamed})
+    assert response.status_code == 200
+    assert "from claude" in response.text
+
+
+def test_headers_are_held_for_as_long_as_max_ttft_ms_allows(
+    http: httpx.Client, provider: ScriptedProvider
+) -> None:
+    """The server's own hold is 1 s here: a status can still be told after it."""
+    path = "/api/v1/chat/completions"
+    provider.default = Script(first_byte_gate=Gate())
+    response = http.post(path, json=STREAMED[path] | {"max_ttft_ms": 1500})
+    assert response.status_code == 408
 
 
 def test_a_whole_answer_falls_back_when_its_first_target_is_cut(

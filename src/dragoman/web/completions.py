@@ -116,7 +116,7 @@ class CompletionRoute(Route):
         if guard.why == "server_stops":
             raise Draining(retry_after_s=1)
         body = self.dialect.encode_response(plan.request, response, head)
-        await call.send_whole(200, [_JSON, *_ignored_header(plan)], body)
+        await call.send_whole(200, [_JSON, *_ignored_header(plan, head.model)], body)
 
     async def _stream(self, call: Call, plan: Plan, arrival: Arrival) -> None:
         stream = _StreamedAnswer(call, self.dialect, plan, self._limits)
@@ -141,6 +141,7 @@ class _StreamedAnswer:
     """The sending side of one stream."""
 
     __slots__ = (
+        "_answered_by",
         "_call",
         "_dialect",
         "_encoder",
@@ -159,21 +160,26 @@ class _StreamedAnswer:
         self._plan = plan
         self._limits = limits
         self._encoder: StreamEncoder | None = None
+        self._answered_by: str | None = None
         self.is_ended = False
         self._loop = asyncio.get_running_loop()
         self._last_sent_s = self._loop.time()
-        hold_s = max(limits.header_hold_s, (plan.max_ttft_ms or 0) / 1000)
         self._keeper: asyncio.Task[None] | None = None
-        self._timer = self._loop.call_later(hold_s, self._keep_alive)
+        self._timer = self._loop.call_later(limits.header_hold_s, self._keep_alive)
 
     def _keep_alive(self) -> None:
         """Look for a silence that has lasted long enough, and when to look again."""
         period_s = self._limits.keep_alive_s
         quiet_s = self._loop.time() - self._last_sent_s
-        if not self._call.is_answered or quiet_s >= period_s:
+        is_held = not self._call.is_answered
+        next_s = period_s - quiet_s
+        if is_held and self._plan.max_ttft_ms is not None:
+            # The wait for the first token ends by itself, and then in a status of its own.
+            next_s = period_s
+        elif is_held or next_s <= 0:
             self._keeper = self._loop.create_task(self._send_comment())
-            quiet_s = 0.0
-        self._timer = self._loop.call_later(period_s - quiet_s, self._keep_alive)
+            next_s = period_s
+        self._timer = self._loop.call_later(next_s, self._keep_alive)
 
     async def _send_comment(self) -> None:
         """A sign of life; before it the headers, if they are still held."""
@@ -192,7 +198,11 @@ class _StreamedAnswer:
         content_type = self._dialect.stream_content_type(request).encode()
         await self._call.send_head(
             200,
-            [(b"content-type", content_type), *_STREAM_HEADERS, *_ignored_header(self._plan)],
+            [
+                (b"content-type", content_type),
+                *_STREAM_HEADERS,
+                *_ignored_header(self._plan, self._answered_by),
+            ],
         )
 
     async def _send(self, frames: bytes) -> None:
@@ -202,6 +212,7 @@ class _StreamedAnswer:
     async def run(self, answer: Answer) -> None:
         """Send the whole answer. Awaiting each send is what holds the provider to the client's pace."""
         encoder = self._encoder = self._dialect.stream_encoder(self._plan.request, answer.head)
+        self._answered_by = answer.head.model
         async with aclosing(answer.batches) as batches:
             async for batch in batches:
                 last = batch[-1]
@@ -271,12 +282,16 @@ class CountTokensRoute(Route):
         await call.send_whole(200, headers, self._encode(count.tokens))
 
 
-def _ignored_header(plan: Plan) -> Headers:
-    """Names the fields that neither the dialect nor the first target knows, as far as they fit."""
+def _ignored_header(plan: Plan, answered_by: str | None) -> Headers:
+    """Names the fields that neither the dialect nor the target knows, as far as they fit.
+
+    `answered_by` is the target's id; `None`: not known yet, and probably the first.
+    """
     extensions = plan.request.extensions
     if not extensions:
         return []
-    forwards = plan.targets[0].forwards
+    target = next((each for each in plan.targets if each.id == answered_by), plan.targets[0])
+    forwards = target.forwards
     names = ", ".join(
         [
             name if name.isascii() and name.isprintable() else ascii(name)
