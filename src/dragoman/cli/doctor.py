@@ -95,6 +95,10 @@ def _show(findings: list[Finding]) -> None:
     faults = sum(finding.verdict == "fault" for finding in findings)
     warnings = sum(finding.verdict == "warning" for finding in findings)
     if faults or warnings:
-        console.print(f"{faults} faults, {warnings} warnings.")
+        console.print(f"{_count(faults, 'fault')}, {_count(warnings, 'warning')}.")
     else:
         console.print("All is well.")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -71,7 +71,9 @@ def install_model(
         return found
     folder = models_dir(data_dir)
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Each on its own: parents that `mkdir` makes by the way are open to everyone.
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(exist_ok=True, mode=0o700)
         with _only_one_process(folder):
             return _make(folder, on_progress, wheel)
     except OSError as error:
