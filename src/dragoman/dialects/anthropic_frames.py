@@ -113,6 +113,15 @@ class MessageStop(msgspec.Struct, frozen=True, tag="message_stop", tag_field="ty
 
 _MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
+StreamFrame = (
+    MessageStart
+    | ContentBlockStart
+    | ContentBlockDelta
+    | ContentBlockStop
+    | MessageDelta
+    | MessageStop
+)
+
 Shape = Literal["full", "plain"]
 """`full`: Anthropic's message; `plain`: the four things that `dreamsolve` documents of it."""
 

@@ -129,15 +129,7 @@ class Dreamsolve:
             summary="Create a completion with the default model",
             request=DreamsolveRequest,
             response=answers.PlainMessage,
-            stream_frame=(
-                frames.MessageStart
-                | frames.ContentBlockStart
-                | frames.ContentBlockDelta
-                | frames.ContentBlockStop
-                | frames.MessageDelta
-                | frames.MessageStop
-                | answers.ErrorFrame
-            ),
+            stream_frame=frames.StreamFrame | answers.ErrorFrame,
             error=DreamsolveError,
             stream_media_type="text/plain",
             examples=_EXAMPLES,

@@ -67,6 +67,7 @@ from dragoman.dialects.chat_completions_answer import (
     encode_usage,
     finish_reason,
 )
+from dragoman.dialects.chat_completions_errors import error_type, shown_message
 from dragoman.dialects.chat_completions_stream import ChunkEncoder, Delta, ToolCallDelta
 from dragoman.dialects.chat_completions_wire import (
     CompletionBody,
@@ -77,18 +78,7 @@ from dragoman.dialects.chat_completions_wire import (
 )
 from dragoman.dialects.fields import BodyDecoder, require_json_object, require_range
 from dragoman.dialects.studio_examples import EXAMPLES
-from dragoman.errors import (
-    Conflict,
-    DragomanError,
-    FirstTokenTimeout,
-    Forbidden,
-    InsufficientCredits,
-    InvalidRequest,
-    RateLimited,
-    Unauthenticated,
-    UnknownEntity,
-    UnknownRoute,
-)
+from dragoman.errors import DragomanError, InvalidRequest, UnknownEntity
 from dragoman.ports import Dialect, StreamEncoder, WireTypes
 
 MAX_STOPS = 256
@@ -365,29 +355,6 @@ def _check_project_rules(request: ChatRequest) -> None:
                 )
 
 
-# --- Errors -------------------------------------------------------------------------------------
-
-_ERROR_TYPES: tuple[tuple[type[DragomanError], str], ...] = (
-    (Unauthenticated, "authentication_error"),
-    (InsufficientCredits, "payment_required"),
-    (Forbidden, "permission_error"),
-    (UnknownEntity, "not_found_error"),
-    (UnknownRoute, "not_found_error"),
-    (FirstTokenTimeout, "timeout_error"),
-    (Conflict, "conflict_error"),
-    (RateLimited, "rate_limit_error"),
-)
-
-
-def _error_type(error: DragomanError) -> str:
-    for kind, name in _ERROR_TYPES:
-        if isinstance(error, kind):
-            return name
-    if error.status == 503:
-        return "service_unavailable"
-    return "server_error" if error.status >= 500 else "invalid_request_error"
-
-
 # --- The dialect --------------------------------------------------------------------------------
 
 
@@ -476,8 +443,7 @@ class StudioDialect:
         )
 
     def encode_error(self, error: DragomanError, request_id: str) -> bytes:
-        # What a failure of ours or a provider's says may hold our inside; its class says enough.
-        message = error.default_message if error.status >= 500 else error.message
+        message = shown_message(error, error.status)
         param = error.param
         if isinstance(error, UnknownEntity):
             message = f"EntityNotFound: {error.entity}: {message}"
@@ -485,7 +451,10 @@ class StudioDialect:
         return _encoder.encode(
             StudioErrorBody(
                 StudioErrorDetail(
-                    message=message, type=_error_type(error), param=param, code=error.code
+                    message=message,
+                    type=error_type(error, error.status),
+                    param=param,
+                    code=error.code,
                 )
             )
         )

@@ -168,15 +168,7 @@ class Anthropic:
             summary="Create a message",
             request=MessagesRequest,
             response=answers.WireMessage,
-            stream_frame=(
-                frames.MessageStart
-                | frames.ContentBlockStart
-                | frames.ContentBlockDelta
-                | frames.ContentBlockStop
-                | frames.MessageDelta
-                | frames.MessageStop
-                | answers.ErrorFrame
-            ),
+            stream_frame=frames.StreamFrame | answers.ErrorFrame,
             error=answers.ErrorFrame,
             stream_media_type="text/event-stream",
             examples=_EXAMPLES,

@@ -52,22 +52,12 @@ from dragoman.dialects.chat_completions_answer import (
     encode_usage,
     finish_reason,
 )
+from dragoman.dialects.chat_completions_errors import error_type, shown_message
 from dragoman.dialects.chat_completions_stream import ChunkEncoder, Delta, shown_usage
 from dragoman.dialects.chat_completions_wire import CompletionBody, MessageIn, ToolIn, about
 from dragoman.dialects.fields import BodyDecoder, invalid_field
 from dragoman.dialects.openai.examples import EXAMPLES
-from dragoman.errors import (
-    Conflict,
-    DragomanError,
-    FirstTokenTimeout,
-    Forbidden,
-    InsufficientCredits,
-    InvalidRequest,
-    RateLimited,
-    Unauthenticated,
-    UnknownEntity,
-    UnknownRoute,
-)
+from dragoman.errors import DragomanError, InvalidRequest, UnknownEntity
 from dragoman.ports import Dialect, StreamEncoder, WireTypes
 
 MAX_STOPS = 4
@@ -130,28 +120,6 @@ class ErrorDetail(msgspec.Struct, kw_only=True):
 
 class ErrorBody(msgspec.Struct):
     error: ErrorDetail
-
-
-# --- Errors -------------------------------------------------------------------------------------
-
-_ERROR_TYPES: tuple[tuple[type[DragomanError], str], ...] = (
-    (Unauthenticated, "authentication_error"),
-    (InsufficientCredits, "payment_required"),
-    (Forbidden, "permission_error"),
-    (UnknownRoute, "not_found_error"),
-    (FirstTokenTimeout, "timeout_error"),
-    (Conflict, "conflict_error"),
-    (RateLimited, "rate_limit_error"),
-)
-
-
-def _error_type(error: DragomanError, status: int) -> str:
-    for kind, name in _ERROR_TYPES:
-        if isinstance(error, kind):
-            return name
-    if status == 503:
-        return "service_unavailable"
-    return "server_error" if status >= 500 else "invalid_request_error"
 
 
 # --- The dialect --------------------------------------------------------------------------------
@@ -245,16 +213,14 @@ class OpenAIDialect:
 
     def encode_error(self, error: DragomanError, request_id: str) -> bytes:
         status = self.error_status(error)
-        # What a failure of ours or a provider's says may hold our inside; its class says enough.
-        message = error.default_message if status >= 500 else error.message
         param = error.param
         if param is None and isinstance(error, UnknownEntity):
             param = error.entity
         return _encoder.encode(
             ErrorBody(
                 ErrorDetail(
-                    message=message,
-                    type=_error_type(error, status),
+                    message=shown_message(error, status),
+                    type=error_type(error, status),
                     param=param,
                     code=status,
                 )
