@@ -737,6 +737,21 @@ def test_a_400_names_our_field(status: int, body: Any, param: str | None) -> Non
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "1 validation error: 'input': 'my own words'", "param": "messages"}},
+        {"error": {"message": "maximum context length is 10 tokens: 'my own words'"}},
+        {"detail": [{"loc": ["body", "messages"], "msg": "bad: 'my own words'"}]},
+    ],
+)
+def test_what_quotes_the_request_is_told_to_the_client_and_not_to_the_log(body: Any) -> None:
+    error = error_of(400, body)
+    assert error.blame == "client"
+    assert "my own words" not in (error.detail or "")
+    assert "400" in (error.detail or "")
+
+
+@pytest.mark.parametrize(
     "inside",
     [
         "sk-proj-abcdefghijklmnop",

@@ -297,7 +297,9 @@ def test_no_secret_and_no_prompt_reaches_the_log(
 ) -> None:
     prompt = "the-prompt-that-nobody-may-log"
     body = {"model": "gpt", "messages": [{"role": "user", "content": prompt}]}
-    for script in (Script(), Script(status=500), Script(status=401), Script(bad_frame_after=1)):
+    quoting = json.dumps({"error": {"message": f"bad input: {prompt}"}}).encode()
+    scripts = [Script(), Script(status=500), Script(status=401), Script(bad_frame_after=1)]
+    for script in (*scripts, Script(status=400, body=quoting)):
         provider.default = script
         http.post("/v1/chat/completions", json=body)
         http.post("/v1/chat/completions", json=body | {"stream": True})

@@ -94,9 +94,11 @@ def answer_error(body: bytes) -> DragomanError:
 
 def _judge(status: int, complaint: _Complaint, after_s: float | None) -> DragomanError:
     text = complaint.message
-    detail = f"status {status}: {_clean(text)}" if text else f"status {status}"
+    # What is said of the client's request may quote it (vLLM repeats it whole), and stays out.
+    place = f"status {status}"
     if status in (400, 413, 422, 500) and _is_overflow(complaint):
-        return _overflow(complaint, detail)
+        return _overflow(complaint, place)
+    detail = f"{place}: {_clean(text)}" if text else place
     if status in (401, 402, 403) or complaint.code in ("insufficient_quota", "invalid_api_key"):
         return ProviderRefusedUs(detail=detail)
     if status in (429, 529):
@@ -117,7 +119,7 @@ def _judge(status: int, complaint: _Complaint, after_s: float | None) -> Dragoma
             if param
             else f"the model's provider refused the request: {said}",
             param=param,
-            detail=detail,
+            detail=place,
         )
     return ProviderError(retry_after_s=after_s, detail=detail)
 
