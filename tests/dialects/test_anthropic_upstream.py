@@ -559,5 +559,12 @@ def test_retry_after(value: str, seconds: float | None) -> None:
     assert found.retry_after_s == seconds
 
 
+def test_retry_after_may_be_a_date() -> None:
+    now, then = "Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:28:30 GMT"
+    headers = {"retry-after": then, "date": now}
+    found = ANTHROPIC_UPSTREAM.decode_error(529, headers, error("overloaded_error"))
+    assert found.retry_after_s == 30
+
+
 def test_a_count() -> None:
     assert ANTHROPIC_UPSTREAM.decode_count_response(b'{"input_tokens":2095,"new":1}') == 2095

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from dragoman.dialects.retry_after import retry_after_s
 from dragoman.errors import (
     BodyTooLarge,
     ContextOverflow,
@@ -74,7 +75,7 @@ def error_of(
     detail = clip(f"{place}: {message}")
     match kind:
         case "overloaded_error" | "rate_limit_error":
-            return ProviderOverloaded(retry_after_s=_retry_after_s(headers or {}), detail=detail)
+            return ProviderOverloaded(retry_after_s=retry_after_s(headers or {}), detail=detail)
         case "authentication_error":
             # Its words may show the key.
             return ProviderRefusedUs(detail=place)
@@ -104,7 +105,7 @@ def _by_status(status: int, headers: Mapping[str, str], message: str) -> Dragoma
         case 408 | 504:
             return ProviderTimeout(detail=detail)
         case 429 | 529 | 503:
-            return ProviderOverloaded(retry_after_s=_retry_after_s(headers), detail=detail)
+            return ProviderOverloaded(retry_after_s=retry_after_s(headers), detail=detail)
         case _:
             # A 400 that is not in the API's own shape is no verdict on the client's request.
             return ProviderError(detail=detail)
@@ -129,14 +130,6 @@ def _param(message: str) -> str | None:
     return "".join(
         f"[{step}]" if step.isdigit() else f".{step}" for step in path.split(".")
     ).removeprefix(".")
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    try:
-        seconds = float(headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return seconds if 0 <= seconds <= 3600 else None
 
 
 def clip(text: str) -> str:
