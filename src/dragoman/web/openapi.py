@@ -24,8 +24,8 @@ REQUEST_ID = "req_00000000000000000000000000"
 
 _DESCRIPTION = """\
 One server, several published completion APIs. The path alone decides the dialect, so the vendors'
-own clients work with only base URL and key replaced: OpenAI clients use `/v1`, Anthropic clients
-the server's root, Prem and Adaptive clients `/api/v1`.
+own clients work with only base URL and key replaced: OpenAI clients use `/v1`, those of Anthropic,
+Prem and Adaptive the server's root.
 
 Every answer carries `x-request-id`, which also finds the request in the log. An explicit `null`
 means that an optional field is absent. Unknown fields are ignored, and named in
