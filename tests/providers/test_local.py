@@ -33,6 +33,7 @@ from dragoman.errors import (
     ProviderGarbled,
     UnsupportedField,
 )
+from dragoman.policy.routing import bind
 from dragoman.providers.local import describe_model
 from dragoman.providers.local_answer import AnswerReader
 from dragoman.providers.local_prompt import Question, ask
@@ -72,7 +73,7 @@ def test_the_output_limit_never_exceeds_the_context() -> None:
     ids=["text", "result", "call"],
 )
 def test_what_can_never_fit_is_refused_before_its_tokens_are_counted(message: Message) -> None:
-    with pytest.raises(ContextOverflow, match="messages hold 2000[0-9] characters"):
+    with pytest.raises(ContextOverflow, match=r"messages hold 2000\d characters"):
         question(chat(messages=(Message("user", (Text("Hi."),)), message)))
 
 
@@ -228,6 +229,13 @@ def test_the_packaged_model_has_its_authors_settings() -> None:
     assert model.default_sampling == Sampling(temperature=0.2, top_p=0.9)
     assert model.default_system_prompt is not None
     assert "images" in model.lacks
+
+
+def test_more_stop_strings_than_the_engine_takes_are_left_to_the_pipeline() -> None:
+    model = describe_model(LocalModel(id="smollm2-135m-instruct"))
+    bound = bind(chat(stop=tuple(f"stop {i}" for i in range(200))), model)
+    guard.check_request(bound)
+    assert len(bound.stop) == guard.MAX_STOPS
 
 
 def test_a_users_model_keeps_its_own_settings() -> None:

@@ -79,6 +79,7 @@ def describe_model(local: LocalModel, *, system_fingerprint: str | None = None) 
         default_sampling=Sampling(temperature=temperature, top_p=top_p),
         default_system_prompt=prompt,
         lacks=frozenset({"images", "thinking"}),
+        max_stops=guard.MAX_STOPS,
         system_fingerprint=system_fingerprint,
     )
 
