@@ -103,7 +103,10 @@ class Forbidden(ClientError):
 
 
 class UnknownEntity(ClientError):
-    """Something that the request names does not exist. `entity`: model, project, ab_campaign, …"""
+    """Something that the request names does not exist. `entity`: model, project, ab_campaign, …
+
+    `is_in_path`: the path names it, not the body.
+    """
 
     status = 404
     code = "unknown_entity"
@@ -113,12 +116,14 @@ class UnknownEntity(ClientError):
         message: str | None = None,
         *,
         entity: str = "model",
+        is_in_path: bool = False,
         param: str | None = None,
         retry_after_s: float | None = None,
         detail: str | None = None,
     ) -> None:
         super().__init__(message, param=param, retry_after_s=retry_after_s, detail=detail)
         self.entity = entity
+        self.is_in_path = is_in_path
 
 
 class UnknownRoute(ClientError):

@@ -369,6 +369,9 @@ def test_models_are_listed_and_found_by_id_and_alias(gateway: Served, http: http
     missing = http.get("/v1/models/nope")
     assert missing.status_code == 404
     assert error_text("/v1/models/nope", missing)
+    missing = http.get("/api/v1/models/nope")
+    assert missing.status_code == 404
+    assert error_text("/api/v1/models/nope", missing).startswith("EntityNotFound: model:")
 
 
 def test_health_needs_no_key_and_says_what_is_on(gateway: Served) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from dragoman.errors import InvalidRequest, UnknownRoute
+from dragoman.errors import InvalidRequest, UnknownEntity, UnknownRoute
 from dragoman.policy.routing import ModelDirectory
 from dragoman.ports import Dialect
 from dragoman.records.model import Model
@@ -112,7 +112,9 @@ class ModelRoute(Route):
         name = unquote(call.path[len(self._prefix) :])
         model = self._directory.resolve(name)
         if model is None:
-            raise UnknownRoute(f"The model '{name[:100]}' does not exist.", param="model")
+            raise UnknownEntity(
+                f"model '{name[:100]}' does not exist", entity="model", is_in_path=True, param="model"
+            )
         await call.send_whole(200, [_JSON], msgspec.json.encode(entry_of(model)))
 
 

@@ -21,6 +21,11 @@ from dragoman.web.openapi import (
 )
 
 
+_UNKNOWN_MODEL_IN_PATH = errors.UnknownEntity(
+    "model 'a-model' does not exist", entity="model", is_in_path=True, param="model"
+)
+
+
 def operations(dialects: Sequence[Dialect]) -> list[Operation]:
     """Everything that the server answers: each dialect's completions, then what stands beside."""
     found: list[Operation] = []
@@ -80,7 +85,7 @@ def _model(path: str, dialect: Dialect) -> Operation:
         ),
         answers=(
             _success("The model.", ModelEntry),
-            *error_answers(dialect, (errors.Unauthenticated(), UNKNOWN_MODEL)),
+            *error_answers(dialect, (errors.Unauthenticated(), _UNKNOWN_MODEL_IN_PATH)),
         ),
         names_request_in_own_header=dialect.names_request_in_own_header,
     )

@@ -228,8 +228,9 @@ class OpenAIDialect:
         )
 
     def error_status(self, error: DragomanError) -> int:
-        # A model that does not exist is a fault of the body here, not of the path.
-        return 400 if isinstance(error, UnknownEntity) else error.status
+        if isinstance(error, UnknownEntity) and not error.is_in_path:
+            return 400  # a fault of the body
+        return error.status
 
     def stream_encoder(self, request: ChatRequest, head: ResponseHead) -> StreamEncoder:
         return _OpenAIChunks(request, head, self.encode_error)
