@@ -113,7 +113,10 @@ class ModelRoute(Route):
         model = self._directory.resolve(name)
         if model is None:
             raise UnknownEntity(
-                f"model '{name[:100]}' does not exist", entity="model", is_in_path=True, param="model"
+                f"model '{name[:100]}' does not exist",
+                entity="model",
+                is_in_path=True,
+                param="model",
             )
         await call.send_whole(200, [_JSON], msgspec.json.encode(entry_of(model)))
 

@@ -20,7 +20,6 @@ from dragoman.web.openapi import (
     error_answers,
 )
 
-
 _UNKNOWN_MODEL_IN_PATH = errors.UnknownEntity(
     "model 'a-model' does not exist", entity="model", is_in_path=True, param="model"
 )
