@@ -122,6 +122,26 @@ def test_repeated_and_odd_tool_ids_become_unique_and_plain() -> None:
     assert all(i.replace("_", "").replace("-", "").isalnum() for i in first + again)
 
 
+def test_results_of_calls_with_one_id_in_one_turn_are_told_apart_by_their_order() -> None:
+    call = ToolCall(id="call_0", name="f")
+    body = encode(
+        message("user", "Go"),
+        message("assistant", call, call),
+        message("tool", ToolResult(call_id="call_0", parts=(Text("first"),))),
+        message("tool", ToolResult(call_id="call_0", parts=(Text("second"),))),
+        message("assistant", call),
+        message("tool", ToolResult(call_id="call_0", parts=(Text("third"),))),
+    )
+    calls = [block["id"] for turn in (1, 3) for block in body["messages"][turn]["content"]]
+    results = [
+        (block["tool_use_id"], block["content"])
+        for turn in (2, 4)
+        for block in body["messages"][turn]["content"]
+    ]
+    assert len(set(calls)) == 3
+    assert results == list(zip(calls, ("first", "second", "third"), strict=True))
+
+
 def test_blank_texts_are_left_out() -> None:
     body = encode(
         message("system", " "),

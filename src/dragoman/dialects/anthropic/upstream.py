@@ -298,12 +298,17 @@ def _unsupported(param: str) -> UnsupportedField:
 class _Turns:
     """One conversation on its way into turns that alternate."""
 
-    __slots__ = ("_messages", "_used_ids", "_wire_ids")
+    __slots__ = ("_are_calls_made", "_messages", "_used_ids", "_wire_ids")
 
     def __init__(self, messages: Sequence[Message]) -> None:
         self._messages = messages
-        self._wire_ids: dict[str, str] = {}
-        """The ids that the latest call of each canonical id was given."""
+        self._wire_ids: dict[str, list[str]] = {}
+        """The ids that the calls of each canonical id were given in the latest turn that made any.
+
+        Where one turn made several, their results take these in order, the last of them for good.
+        """
+        self._are_calls_made = False
+        """Whether something else followed the calls of the latest turn."""
         self._used_ids: set[str] = set()
 
     def split(self) -> tuple[str | list[_Text] | None, list[_Turn]]:
@@ -319,6 +324,7 @@ class _Turns:
                 system += self._system(i, message.parts)
                 continue
             role = "assistant" if message.role == "assistant" else "user"
+            self._are_calls_made |= role == "user"
             parts = message.parts
             last = turns[-1] if turns and turns[-1].role == role else None
             first = parts[0] if len(parts) == 1 else None
@@ -399,7 +405,7 @@ class _Turns:
             elif not _is_blank(inner.text):
                 content.append(_Text(inner.text, _CACHE[inner.cache]))
         result = _ToolResult(
-            self._wire_ids.get(part.call_id) or _safe_id(part.call_id),
+            self._answered_id(part.call_id),
             cache_control=_CACHE[part.cache],
         )
         if part.is_error:
@@ -420,8 +426,17 @@ class _Turns:
             count += 1
             wire_id = f"{first}_{count}"
         self._used_ids.add(wire_id)
-        self._wire_ids[call_id] = wire_id
+        if self._are_calls_made:
+            self._wire_ids = {}
+            self._are_calls_made = False
+        self._wire_ids.setdefault(call_id, []).append(wire_id)
         return wire_id
+
+    def _answered_id(self, call_id: str) -> str:
+        wire_ids = self._wire_ids.get(call_id)
+        if wire_ids is None:
+            return _safe_id(call_id)
+        return wire_ids.pop(0) if len(wire_ids) > 1 else wire_ids[0]
 
 
 def _is_plain(part: Part) -> TypeGuard[Text]:
