@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from pathlib import Path
 
 from tests.conftest import Served
@@ -22,9 +23,17 @@ def resident_kib(pid: int) -> int:
     raise AssertionError("the server is gone")
 
 
-async def open_stream(gateway: Served) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def open_stream(
+    gateway: Served, kernel_bytes: int | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """`kernel_bytes`: how much the kernel may receive ahead of a slow reader; else what it likes."""
     host, port = gateway.url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port), limit=2**16)
+    sock = socket.socket()
+    sock.setblocking(False)
+    if kernel_bytes is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, kernel_bytes)
+    await asyncio.get_running_loop().sock_connect(sock, (host, int(port)))
+    reader, writer = await asyncio.open_connection(sock=sock, limit=2**16)
     writer.write(
         b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
         b"authorization: Bearer %s\r\ncontent-length: %d\r\n\r\n%s"
@@ -56,7 +65,7 @@ async def test_a_slow_reader_holds_up_nobody_and_memory_comes_back(
     gateway: Served, provider: ScriptedProvider
 ) -> None:
     # More than the sockets between can hold: the provider has to wait for the reader.
-    big = ("x" * 16_000,) * 1000
+    big = ("x" * 16_000,) * 1500
     provider.default = Script(deltas=("quick ",) * 20)
     for _ in range(2):
         warm = [await open_stream(gateway) for _ in range(STREAMS)]
@@ -64,7 +73,7 @@ async def test_a_slow_reader_holds_up_nobody_and_memory_comes_back(
     before_kib = resident_kib(gateway.pid)
 
     provider.default = Script(deltas=big)
-    slow = [await open_stream(gateway) for _ in range(5)]
+    slow = [await open_stream(gateway, kernel_bytes=2**16) for _ in range(5)]
     await asyncio.gather(*(reader.readuntil(b"data: ") for reader, _ in slow))
     provider.default = Script(deltas=("quick ",) * 20)
     async with asyncio.timeout(30):
@@ -72,7 +81,7 @@ async def test_a_slow_reader_holds_up_nobody_and_memory_comes_back(
         answers = await asyncio.gather(*(reader.read() for reader, _ in quick))
     assert all(b"[DONE]" in answer for answer in answers)
     held_kib = resident_kib(gateway.pid) - before_kib
-    # Five slow streams of 16 MB each are held back at their sockets, not in our memory.
+    # Five slow streams of 24 MB each are held back at their sockets, not in our memory.
     assert held_kib < 20_000
     assert not any(
         request.is_answered and request.sent_frames > 900 for request in provider.requests[200:205]
