@@ -656,6 +656,25 @@ def test_a_refusal_of_our_key_is_the_operators(status: int) -> None:
     assert "sk-" not in error.message + (error.detail or "")
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "API key not valid. Please pass a valid API key.",
+        "Your credit balance is too low",
+        "Authentication failed",
+    ],
+)
+def test_a_400_about_our_account_is_the_operators(message: str) -> None:
+    error = decode_error(400, {}, json.dumps({"error": {"message": message}}).encode())
+    assert isinstance(error, ProviderRefusedUs)
+
+
+def test_a_400_that_quotes_a_prompt_about_keys_is_still_the_clients() -> None:
+    message = "1 validation error: input 'explain api key authentication and quota billing'"
+    error = decode_error(400, {}, json.dumps({"error": {"message": message}}).encode())
+    assert isinstance(error, InvalidRequest)
+
+
 def test_a_spent_quota_is_the_operators_though_it_is_a_429() -> None:
     body = {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}
     assert type(error_of(429, body)) is ProviderRefusedUs

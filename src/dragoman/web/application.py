@@ -83,9 +83,9 @@ class Application:
         route = self._routes.find(call.path)
         dialect = route.dialect if route is not None else self._routes.shape_of(call.path)
         if self._origins:
-            call.cors_headers += self._cors_headers(call)
+            call.common_headers += self._cors_headers(call)
         if dialect.names_request_in_own_header:
-            call.cors_headers.append((b"request-id", call.request_id.encode()))
+            call.common_headers.append((b"request-id", call.request_id.encode()))
         error: DragomanError | None = None
         try:
             if call.method == "OPTIONS":
@@ -133,7 +133,7 @@ class Application:
         """Before the key check: browsers send no key with a preflight (Fetch standard, 4.8)."""
         allow = ", ".join((*(route.methods if route else ("GET", "POST")), "OPTIONS"))
         headers: Headers = [(b"allow", allow.encode())]
-        if call.cors_headers and "access-control-request-method" in call.headers:
+        if self._origins and "access-control-request-method" in call.headers:
             headers += (
                 (b"access-control-allow-methods", allow.encode()),
                 (

@@ -44,7 +44,7 @@ class Call:
 
     __slots__ = (
         "_receive",
-        "cors_headers",
+        "common_headers",
         "has_body_left",
         "headers",
         "is_answered",
@@ -66,7 +66,8 @@ class Call:
             wanted = _WANTED_HEADERS.get(name)
             if wanted is not None:
                 self.headers[wanted] = value.decode("latin-1")
-        self.cors_headers: Headers = []
+        self.common_headers: Headers = []
+        """Whatever the answer turns out to be, these come with it."""
         self.has_body_left = self.method not in ("GET", "HEAD", "OPTIONS")
         self.is_answered = False
         self.status = 0
@@ -125,7 +126,7 @@ class Call:
         self.is_answered = True
         self.status = status
         headers.append((b"x-request-id", self.request_id.encode()))
-        headers += self.cors_headers
+        headers += self.common_headers
         if self.has_body_left:
             # What is left of the body is not read: the connection cannot be used again.
             headers.append((b"connection", b"close"))

@@ -43,8 +43,13 @@ _NO_MODEL = re.compile(
     r"|(unknown|invalid|no such) model|try pulling it",
     re.IGNORECASE | re.DOTALL,
 )
+# Whole phrases: some providers quote the prompt in a refusal, and a prompt may speak of API keys.
 _BAD_KEY = re.compile(
-    r"api[_ -]?key|unauthorized|authentication|credit balance|billing|quota", re.IGNORECASE
+    r"(invalid|incorrect|missing|expired|wrong|valid|provide an?|no) (\w+ )?api[_ -]?key"
+    r"|api[_ -]?key (\w+ )?(not valid|invalid|expired|missing|not found|required)"
+    r"|authentication (failed|required|error)|credit balance is|exceeded your current quota"
+    r"|billing (hard limit|details|is not)",
+    re.IGNORECASE,
 )
 _NOT_FOR_CLIENTS = re.compile(
     r"\w+://\S+"  # addresses
