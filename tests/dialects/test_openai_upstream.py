@@ -665,13 +665,13 @@ def test_a_refusal_of_our_key_is_the_operators(status: int) -> None:
     ],
 )
 def test_a_400_about_our_account_is_the_operators(message: str) -> None:
-    error = decode_error(400, {}, json.dumps({"error": {"message": message}}).encode())
+    error = error_of(400, {"error": {"message": message}})
     assert isinstance(error, ProviderRefusedUs)
 
 
 def test_a_400_that_quotes_a_prompt_about_keys_is_still_the_clients() -> None:
     message = "1 validation error: input 'explain api key authentication and quota billing'"
-    error = decode_error(400, {}, json.dumps({"error": {"message": message}}).encode())
+    error = error_of(400, {"error": {"message": message}})
     assert isinstance(error, InvalidRequest)
 
 
