@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from dragoman.web.call import Receive, Scope, Send
-from dragoman.web.protocol import HEAD_TIMEOUT_S, KEEP_ALIVE_S, Asgi, Connections
+from dragoman.web.protocol import (
+    HEAD_TIMEOUT_S,
+    KEEP_ALIVE_S,
+    WRITE_STALL_S,
+    Asgi,
+    Connections,
+)
 
 GET = b"GET /%s HTTP/1.1\r\nhost: x\r\n\r\n"
 LAST_GET = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
@@ -61,6 +67,14 @@ class Peer:
         headers = {line.split(": ")[0].lower(): line.split(": ", 1)[1] for line in lines}
         length = int(headers.get("content-length", 0)) if has_body else 0
         return int(status.split()[1]), headers, await self.reader.readexactly(length)
+
+
+async def until(is_true: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if is_true():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come to what the test waits for")
 
 
 Connect = Callable[[], Coroutine[Any, Any, Peer]]
@@ -300,6 +314,28 @@ async def test_an_idle_or_half_told_connection_is_closed_in_time() -> None:
         for connection in list(connections.open):
             connection.close_if_late(now_s + KEEP_ALIVE_S + 1)
         assert await idle.reader.read() == b""
+
+
+async def test_a_client_that_reads_nothing_for_minutes_is_cut_off() -> None:
+    async def flood(scope: Scope, receive: Receive, send: Send) -> None:
+        await begin(send)
+        for _ in range(400):
+            await go_on(send, b"x" * 100_000)
+
+    connections = Connections(flood)
+    async with serving(flood, connections) as connect:
+        peer = await connect()
+        await peer.send(LAST_GET)
+        await peer.response()
+        (connection,) = connections.open
+        await until(lambda: connection.is_full)
+        now_s = asyncio.get_running_loop().time()
+        connection.close_if_late(now_s + WRITE_STALL_S - 1)
+        assert connections.open
+        connection.close_if_late(now_s + WRITE_STALL_S + 1)
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            await peer.reader.readexactly(50_000_000)
+        await until(lambda: not connections.open)
 
 
 async def test_closing_lets_answers_finish_and_cuts_those_that_do_not() -> None:

@@ -66,6 +66,16 @@ def chat(
     system: Annotated[
         str | None, typer.Option("--system", "-s", metavar="TEXT", help="A system message.")
     ] = None,
+    temperature: Annotated[
+        float,
+        typer.Option(
+            "--temperature",
+            "-t",
+            min=0,
+            max=2,
+            help="How freely tokens are drawn. Models that take no temperature take 1.",
+        ),
+    ] = 0.2,
     url: Annotated[
         str | None,
         typer.Option(
@@ -102,6 +112,7 @@ def chat(
         except ServerSaidNo as error:
             raise Failure(str(error), exit_code=2) from None
         conversation.system = system
+        conversation.temperature = temperature
         conversation.model = model or ("" if url else settings.default_model)
         try:
             if not conversation.model:

@@ -34,9 +34,14 @@ class Turn(msgspec.Struct, frozen=True):
     content: str
 
 
+DEFAULT_TEMPERATURE = 0.2
+"""What the packaged model's authors recommend: at OpenAI's default of 1 a small model rambles."""
+
+
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     messages: list[Turn]
+    temperature: float
     stream: bool = True
 
 
@@ -77,6 +82,7 @@ class Conversation:
     def __init__(self, url: str, secret: str, proxies: ProxySettings) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
         self.model = ""
+        self.temperature = DEFAULT_TEMPERATURE
         self.system: str | None = None
         self.turns: list[Turn] = []
         self.finish_reason: str | None = None
@@ -136,7 +142,9 @@ class Conversation:
 
     async def _stream(self) -> AsyncGenerator[str, None]:
         system = [Turn("system", self.system)] if self.system else []
-        question = Question(model=self.model, messages=system + self.turns)
+        question = Question(
+            model=self.model, messages=system + self.turns, temperature=self.temperature
+        )
         response = await self._send(
             HttpRequest(self._completions, msgspec.json.encode(question), timeouts=TIMEOUTS)
         )

@@ -38,6 +38,8 @@ BODY_SILENCE_S = 30.0
 """The longest wait for more of a body that was announced."""
 KEEP_ALIVE_S = 75.0
 LINGER_S = 1.0
+WRITE_STALL_S = 300.0
+"""How long a client may read nothing of an answer that waits for it."""
 
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 Message = MutableMapping[str, Any]
@@ -118,6 +120,7 @@ class HttpProtocol(asyncio.Protocol):
         self._waits_since_s = self._loop.time()
         """Since when the connection waits for a request, or for the rest of its head."""
         self._writable: asyncio.Future[None] | None = None
+        self._full_since_s = 0.0
         self._is_reading = True
         self._is_deaf = False
         """What still comes is read and thrown away."""
@@ -189,6 +192,7 @@ class HttpProtocol(asyncio.Protocol):
     def pause_writing(self) -> None:
         if self._writable is None:
             self._writable = self._loop.create_future()
+            self._full_since_s = self._loop.time()
 
     def resume_writing(self) -> None:
         if self._writable is not None:
@@ -323,8 +327,12 @@ class HttpProtocol(asyncio.Protocol):
 
     def close_if_late(self, now_s: float) -> None:
         limit_s = HEAD_TIMEOUT_S if self._head_bytes and self._in_head else KEEP_ALIVE_S
-        if self._current is None and now_s - self._waits_since_s > limit_s:
-            self.close()
+        if self._current is None:
+            if now_s - self._waits_since_s > limit_s:
+                self.close()
+        elif self.is_full and now_s - self._full_since_s > WRITE_STALL_S:
+            # Whoever reads nothing for so long holds a slot of the engine, or a provider, for nobody.
+            self._transport.abort()
 
     def close_when_idle(self) -> None:
         self.is_closing = True

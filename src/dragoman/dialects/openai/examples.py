@@ -24,7 +24,7 @@ EXAMPLES = (
     Example(
         name="basic",
         summary="A question",
-        body={"model": "local", "messages": [_CAPITAL], "max_tokens": 64},
+        body={"model": "local", "messages": [_CAPITAL], "max_tokens": 64, "temperature": 0},
     ),
     Example(
         name="streaming",
