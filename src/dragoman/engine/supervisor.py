@@ -307,6 +307,8 @@ class EngineSupervisor:
             left_s = self.model.stall_s - engine.silent_s
             if left_s <= 0:
                 _log.error("engine %s made no progress for %.1f s", self.model.id, engine.silent_s)
+                # Withdrawn first: whoever asks from here on waits for the next one.
+                self._publish(None)
                 process.kill()
                 return
             await asyncio.sleep(left_s + 0.01)
