@@ -116,6 +116,15 @@ async def test_a_connection_answers_one_request_after_another() -> None:
             assert "connection" not in headers
 
 
+@pytest.mark.parametrize("hosts", [b"", b"host: a\r\nhost: b\r\n"], ids=["none", "two"])
+async def test_a_request_names_exactly_one_host(hosts: bytes) -> None:
+    async with serving(echo) as connect:
+        peer = await connect()
+        await peer.send(b"GET / HTTP/1.1\r\n" + hosts + b"\r\n")
+        assert (await peer.response())[0] == 400
+        assert await peer.reader.read() == b""
+
+
 async def test_a_stream_is_chunked_and_ends_with_its_last_chunk() -> None:
     async with serving(stream) as connect:
         peer = await connect()

@@ -112,6 +112,7 @@ class HttpProtocol(asyncio.Protocol):
         """The request whose body is not whole yet."""
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
+        self._hosts = 0
         self._in_head = True
         self._head_bytes = 0
         self._framing_bytes = 0
@@ -205,6 +206,7 @@ class HttpProtocol(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._url = b""
         self._headers = []
+        self._hosts = 0
         self._in_head = True
         self._head_bytes = 0
         self._waits_since_s = self._loop.time()
@@ -215,7 +217,10 @@ class HttpProtocol(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         # What follows a body must not pass for what stands before it (RFC 9110, 6.5.1).
         if self._in_head:
-            self._headers.append((name.lower(), value))
+            name = name.lower()
+            self._headers.append((name, value))
+            if name == b"host":
+                self._hosts += 1
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -224,6 +229,9 @@ class HttpProtocol(asyncio.Protocol):
         if len(self._queue) >= MAX_WAITING_REQUESTS:
             raise httptools.HttpParserCallbackError("too many requests ahead of their answers")
         parser = self._parser
+        if self._hosts > 1 or (self._hosts == 0 and parser.get_http_version() == "1.1"):
+            # RFC 9112, 3.2: servers must refuse what names no host, or several.
+            raise httptools.HttpParserCallbackError("not exactly one host")
         if parser.get_method() == b"CONNECT":
             raise httptools.HttpParserCallbackError("this is no proxy")
         if parser.should_upgrade():
