@@ -181,11 +181,7 @@ class Pipeline:
             plan, request=msgspec.structs.replace(plan.request, stream=True)
         )
         answer = await self.open(streamed, arrival)
-        collector = Collector()
-        async with aclosing(answer.batches) as batches:
-            async for batch in batches:
-                collector.feed(batch)
-        return collector.response(), answer.head
+        return await _fold(answer.batches), answer.head
 
     async def _complete_first_able(
         self, plan: Plan, arrival: Arrival
@@ -208,11 +204,7 @@ class Pipeline:
         response = await self._answer_in_one_piece(request, model)
         if response is not None:
             return response
-        collector = Collector()
-        async with aclosing(self._batches(request, model)) as batches:
-            async for batch in batches:
-                collector.feed(batch)
-        return collector.response()
+        return await _fold(self._batches(request, model))
 
     async def _answer_in_one_piece(self, request: ChatRequest, model: Model) -> ChatResponse | None:
         if request.max_output_tokens == 0:
@@ -385,6 +377,15 @@ async def _until_first_token(
 def _fingerprint_of(events: Sequence[StreamEvent]) -> str | None:
     first = events[0]
     return first.system_fingerprint if isinstance(first, Started) else None
+
+
+async def _fold(batches: AsyncGenerator[list[StreamEvent], None]) -> ChatResponse:
+    """The whole answer at rest; raises where it is not whole."""
+    collector = Collector()
+    async with aclosing(batches):
+        async for batch in batches:
+            collector.feed(batch)
+    return collector.response()
 
 
 async def _resume(

@@ -97,6 +97,9 @@ async def test_a_log_that_is_gone_ends_nothing() -> None:
     log = RequestLog(FixedClock(), out=out)
     log.record(call(), 0.0, None)
     log.close()
+    log.record(call(), 0.0, None)
+    log.close()
+    assert not any(thread.name == "request-log" for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("layout", ["console", "json"])
@@ -110,3 +113,4 @@ async def test_lines_are_written_without_being_asked_for(layout: Any) -> None:
     log = RequestLog(FixedClock(), layout=layout, out=Watched())
     log.record(call(), 0.0, None)
     assert await asyncio.to_thread(written.wait, 10)
+    log.close()

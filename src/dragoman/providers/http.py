@@ -77,11 +77,14 @@ class HttpProvider:
         self, request: ChatRequest, model: Model
     ) -> AsyncGenerator[list[StreamEvent], None]:
         """See `ports.Provider`."""
-        body = self._codec.encode_request(request, model, self._row, stream=request.stream)
+        if not request.stream:
+            yield events_of(await self.complete(request, model))
+            return
+        body = self._codec.encode_request(request, model, self._row, stream=True)
         response: HttpResponse | None = None
         try:
             response = await self._ask("POST", self._path(model), body, self._row.timeouts)
-            if not request.stream or _is_json(response):
+            if _is_json(response):
                 yield events_of(self._codec.decode_response(await response.read()))
                 return
             reader = _StreamReader(self._wire)
@@ -106,7 +109,7 @@ class HttpProvider:
             if response is not None:
                 response.close()
 
-    async def complete(self, request: ChatRequest, model: Model) -> ChatResponse | None:
+    async def complete(self, request: ChatRequest, model: Model) -> ChatResponse:
         """See `ports.Provider`."""
         body = self._codec.encode_request(request, model, self._row, stream=False)
         response: HttpResponse | None = None
