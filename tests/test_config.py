@@ -388,6 +388,14 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
         load_config(path, {}, {})
 
 
+@pytest.mark.parametrize("name", ["providers", "local_models"])
+def test_single_brackets_for_a_list_of_tables_are_told(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "dragoman.toml"
+    path.write_text(f"[{name}]\n" + ('id = "a"\n' if name == "local_models" else ""))
+    with pytest.raises(ConfigError, match=rf"write \[\[{name}\]\]"):
+        load_config(path, {}, {})
+
+
 _scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 _names = st.sampled_from([*Settings.__struct_fields__, "id", "models", "name", "timeouts", "x"])
 _tables = st.dictionaries(_names, _scalars | st.lists(_scalars, max_size=2), max_size=3)

@@ -32,7 +32,10 @@ def check_table(table: dict[str, Any], section: type[msgspec.Struct], path: str 
 def _check_value(value: Any, wanted: Any, where: str) -> None:
     section = section_of(wanted)
     if section is not None and isinstance(value, dict):
+        # What is wrong within is told first: the brackets are mended along with it.
         check_table(value, section, where)
+        if is_list_of_sections(wanted):
+            raise ConfigError(f"{where} must be a list of tables; write [[{where}]]")
         return
     if section is not None and isinstance(value, list) and is_list_of_sections(wanted):
         for index, item in enumerate(value):
