@@ -258,6 +258,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_tokens: int = 0
     is_estimated: bool = False
     """Counted by us, because the provider reported nothing."""
+    cost_nano_usd: NanoUSD | None = None
+    """What the answer was charged, once that is durable; `None`: not priced."""
 
     @property
     def total_tokens(self) -> int:
@@ -361,8 +363,6 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
     completion_ids: tuple[str, ...]
     """One UUID per choice."""
     system_fingerprint: str | None = None
-    cost_nano_usd: NanoUSD | None = None
-    """`None`: not priced."""
 
 
 class _OpenChoice:

@@ -189,6 +189,15 @@ class Overloaded(DragomanError):
     default_message = "The model has too many requests waiting; try again shortly."
 
 
+class StoreUnavailable(DragomanError):
+    """The database takes no writes: nothing is begun that could not be accounted for."""
+
+    status = 503
+    code = "store_unavailable"
+    is_retryable = False
+    default_message = "The server cannot write its accounts at the moment; try again shortly."
+
+
 class Draining(DragomanError):
     status = 503
     code = "draining"

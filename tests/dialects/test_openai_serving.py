@@ -461,8 +461,8 @@ def test_usage_shows_its_details_only_where_there_are_any() -> None:
 
 def test_cost_is_in_dollars_and_only_where_it_is_known() -> None:
     response = ChatResponse(choices=(Choice(parts=(), finish_reason="stop"),), usage=Usage())
-    priced = msgspec.structs.replace(HEAD, cost_nano_usd=NanoUSD(1_500_000))
-    assert json.loads(OPENAI.encode_response(decode(), response, priced))["usage"]["cost"] == 0.0015
+    priced = msgspec.structs.replace(response, usage=Usage(cost_nano_usd=NanoUSD(1_500_000)))
+    assert json.loads(OPENAI.encode_response(decode(), priced, HEAD))["usage"]["cost"] == 0.0015
     assert "cost" not in json.loads(OPENAI.encode_response(decode(), response, HEAD))["usage"]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -70,6 +71,17 @@ class MemoryKeys:
                 self.keys[index] = msgspec.structs.replace(key, revoked_s=revoked_s)
                 return True
         return False
+
+    def replace_key(self, key: Key) -> None:
+        self.keys = [key if key.id == other.id else other for other in self.keys]
+        self.changes += 1
+
+    def touch_keys(self, used: Sequence[tuple[KeyId, float]]) -> None:
+        at_s = dict(used)
+        self.keys = [
+            msgspec.structs.replace(key, last_used_s=at_s.get(key.id, key.last_used_s))
+            for key in self.keys
+        ]
 
     def generation(self) -> int:
         return self.changes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dragoman.chat import (
@@ -41,6 +41,7 @@ def scan(events: list[StreamEvent], stops: list[str], choices: int = 1) -> list[
     return out
 
 
+@example(pieces=["ac", "c"], stops=["c", "acc"])
 @given(
     pieces=st.lists(st.text(alphabet="abc", max_size=4), max_size=12),
     stops=st.lists(st.text(alphabet="abc", min_size=1, max_size=3), min_size=1, max_size=5),
@@ -49,12 +50,12 @@ def test_text_ends_before_the_first_stop_string_however_it_was_split(
     pieces: list[str], stops: list[str]
 ) -> None:
     whole = "".join(pieces)
-    found = [at for stop in stops if (at := whole.find(stop)) >= 0]
+    found = [(at + len(stop), at) for stop in stops if (at := whole.find(stop)) >= 0]
     answer = collect(scan(stream(pieces, usage=Usage(output_tokens=9)), stops)).choices[0]
-    assert answer.text == (whole[: min(found)] if found else whole)
+    assert answer.text == (whole[: min(found)[1]] if found else whole)
     if found:
         assert answer.stop_sequence in stops
-        assert whole.startswith(answer.stop_sequence, min(found))
+        assert whole.startswith(answer.stop_sequence, min(found)[1])
     else:
         assert answer.stop_sequence is None
 

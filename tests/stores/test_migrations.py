@@ -13,13 +13,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from dragoman.records.key import Key, KeyId
-from dragoman.stores import compiled, inspect_schema, open_store
+from dragoman.stores import inspect_schema, open_store
 from dragoman.stores.migrate import SCRIPTS, upgrade_sqlite
 from dragoman.stores.open import DATABASE_NAME
 from dragoman.stores.revisions import HEAD, REVISIONS
 from dragoman.stores.schema import metadata
 from dragoman.stores.sqlite import connect, create_schema, read_version
-from dragoman.stores.statements import compiled_source
+from dragoman.stores.statements.compilation import COMPILED, compiled_sources
 
 
 def tables(path: Path) -> dict[str, list[tuple[object, ...]]]:
@@ -55,7 +55,8 @@ def test_known_revisions_are_those_of_the_scripts_in_order() -> None:
 
 def test_compiled_sql_is_that_of_the_statements() -> None:
     remedy = "run: python -m dragoman.stores.statements"
-    assert Path(compiled.__file__).read_text() == compiled_source(), remedy
+    for name, source in compiled_sources().items():
+        assert (COMPILED / name).read_text() == source, remedy
 
 
 def test_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:

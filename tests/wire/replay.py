@@ -14,6 +14,7 @@ import msgspec
 from dragoman.chat import (
     ChatRequest,
     Failed,
+    Finished,
     NanoUSD,
     ResponseHead,
     StreamEvent,
@@ -53,6 +54,8 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True):
     provider_status: int = 200
     provider_headers: dict[str, str] = {}
     head: dict[str, Any] = {}
+    cost_nano_usd: int | None = None
+    """What the answer is charged."""
     model: dict[str, Any] = {}
     row: dict[str, Any] = {}
 
@@ -71,11 +74,7 @@ class Case:
         self.upstream: Any = getattr(
             importlib.import_module(f"dragoman.dialects.{wire}"), f"{wire.upper()}_UPSTREAM"
         )
-        # Costs are given in case.json as plain integers.
-        head = dict(self.settings.head)
-        if "cost_nano_usd" in head:
-            head["cost_nano_usd"] = NanoUSD(head["cost_nano_usd"])
-        self.head = msgspec.structs.replace(HEAD, **head)
+        self.head = msgspec.structs.replace(HEAD, **self.settings.head)
         self.model = msgspec.structs.replace(MODEL, **self.settings.model)
         self.row = msgspec.structs.replace(
             ROWS[wire], **msgspec.convert(self.settings.row, dict[str, Any])
@@ -126,10 +125,20 @@ class Case:
 
     def answer(self, request: ChatRequest, events: list[StreamEvent]) -> bytes:
         """What the client is sent; a stream one event at a time, as it comes."""
+        events = [self._charged(event) for event in events]
         if not request.stream:
             return self.dialect.encode_response(request, collect(events), self.head)
         encoder = self.dialect.stream_encoder(request, self.head)
         return b"".join([encoder.feed([event]) for event in events]) + encoder.close()
+
+    def _charged(self, event: StreamEvent) -> StreamEvent:
+        if self.settings.cost_nano_usd is None or not isinstance(event, Finished):
+            return event
+        if event.usage is None:
+            return event
+        cost = NanoUSD(self.settings.cost_nano_usd)
+        usage = msgspec.structs.replace(event.usage, cost_nano_usd=cost)
+        return msgspec.structs.replace(event, usage=usage)
 
 
 def cases() -> Iterator[Path]:

@@ -28,6 +28,7 @@ from dragoman.config.models import (
 from dragoman.config.paths import absolute_path, working_directory
 from dragoman.config.settings import Config, ConfigError, Settings
 from dragoman.http_client.settings import ProxySettings
+from dragoman.records.limits import Limits
 
 ENVIRONMENT_PREFIX = "DRAGOMAN_"
 FILE_NAME = "dragoman.toml"
@@ -103,6 +104,13 @@ def _complete(
         cors_origins=settings.cors_origins,
         max_body_bytes=settings.max_body_bytes,
         max_choices=settings.max_choices,
+        workers=settings.workers,
+        limits=Limits(
+            requests_per_minute=settings.requests_per_minute,
+            tokens_per_minute=settings.tokens_per_minute,
+            concurrent_requests=settings.concurrent_requests,
+        ),
+        usage_retention_days=settings.usage_retention_days,
         header_hold_s=settings.header_hold_s,
         shutdown_grace_s=settings.shutdown_grace_s,
         log_level=settings.log_level,

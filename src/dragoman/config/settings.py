@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from dragoman.http_client.settings import ProxySettings
+from dragoman.records.limits import Limits
 from dragoman.records.local_model import LocalModel
 from dragoman.records.model import Feature, Model
 from dragoman.records.provider import ProviderRow, Timeouts, UpstreamWire
@@ -133,6 +134,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The longest request body; a longer one is answered with 413."""
     max_choices: Annotated[int, Meta(ge=1, le=128)] = 8
     """The most choices (`n`) that one request may ask for."""
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    """How many processes serve. Balances, limits and keys hold across all of them."""
+    requests_per_minute: Annotated[int, Meta(ge=0)] = 10_000_000
+    """The most requests within any 60 seconds, of an account whose plan says nothing else."""
+    tokens_per_minute: Annotated[int, Meta(ge=0)] = 10_000_000_000
+    """The most tokens, input and output together, within any 60 seconds, of such an account."""
+    concurrent_requests: Annotated[int, Meta(ge=0)] = 100_000
+    """The most requests at once of such an account."""
+    usage_retention_days: Annotated[int, Meta(ge=0)] = 0
+    """Usage records older than this are deleted; their sums by day are kept. 0 keeps everything."""
     header_hold_s: Seconds = 10.0
     """How long a stream's headers wait for the first token, so that an early failure gets a proper
     status."""
@@ -167,6 +178,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     cors_origins: tuple[str, ...]
     max_body_bytes: int
     max_choices: int
+    workers: int
+    limits: Limits
+    """Of an account whose plan says nothing else."""
+    usage_retention_days: int
+    """0: for ever."""
     header_hold_s: float
     shutdown_grace_s: float
     log_level: LogLevel

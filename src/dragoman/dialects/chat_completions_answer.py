@@ -15,7 +15,6 @@ import msgspec
 
 from dragoman.chat import (
     FinishReason,
-    NanoUSD,
     Part,
     Reasoning,
     Refusal,
@@ -132,7 +131,7 @@ def reasoning_detail(part: Reasoning, index: int) -> ReasoningDetail:
     )
 
 
-def encode_usage(usage: Usage, cost: NanoUSD | None) -> AnswerUsage:
+def encode_usage(usage: Usage) -> AnswerUsage:
     wire = AnswerUsage(
         prompt_tokens=usage.input_tokens,
         completion_tokens=usage.output_tokens,
@@ -144,8 +143,8 @@ def encode_usage(usage: Usage, cost: NanoUSD | None) -> AnswerUsage:
         )
     if usage.reasoning_tokens:
         wire.completion_tokens_details = CompletionTokensDetails(usage.reasoning_tokens)
-    if cost is not None:
-        wire.cost = cost / NANO
+    if usage.cost_nano_usd is not None:
+        wire.cost = usage.cost_nano_usd / NANO
     return wire
 
 

@@ -253,7 +253,7 @@ class ChunkEncoder(ABC):
         if event.usage is None or self.stream_usage == "none":
             frames.append(self.encode_chunk(index, Delta(), reason))
             return
-        usage = encode_usage(event.usage, self.head.cost_nano_usd)
+        usage = encode_usage(event.usage)
         if self.stream_usage == "final_chunk":
             frames.append(self.encode_chunk(index, Delta(), reason, UNSET, usage))
         else:

@@ -438,7 +438,7 @@ class StudioDialect:
                     )
                     for index, choice in enumerate(response.choices)
                 ],
-                usage=encode_usage(response.usage, head.cost_nano_usd),
+                usage=encode_usage(response.usage),
             )
         )
 

@@ -15,6 +15,7 @@ import string
 
 from dragoman.errors import Conflict, Unauthenticated
 from dragoman.ports import Clock, KeyRepository
+from dragoman.records.account import Account
 from dragoman.records.key import Key, KeyId
 from dragoman.records.principal import Principal
 
@@ -127,7 +128,11 @@ class KeyRing:
                 started_s = self._clock.monotonic_s()
                 keys = await asyncio.to_thread(self._repository.list_keys)
                 self._principals = {
-                    key.hash: Principal(key_id=key.id, name=key.name)
+                    key.hash: Principal(
+                        key_id=key.id,
+                        name=key.name,
+                        account=Account(id=key.account_id, name=key.account_id),
+                    )
                     for key in keys
                     if key.revoked_s is None
                 }

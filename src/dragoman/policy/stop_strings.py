@@ -100,8 +100,10 @@ class StopScanner:
 
     def _scan_text(self, scan: _Scan, delta: PartDelta, out: list[StreamEvent]) -> None:
         text = scan.held + delta.text
+        # The first to be whole ends the text, as it would where every token is looked at as it comes;
+        # of several that end in one place, the longest.
         found = min(
-            ((at, stop) for stop in self._stops if (at := text.find(stop)) >= 0),
+            ((at + len(stop), at, stop) for stop in self._stops if (at := text.find(stop)) >= 0),
             default=None,
         )
         if found is None:
@@ -110,7 +112,7 @@ class StopScanner:
             if ready or delta.logprobs:
                 out.append(PartDelta(ready, delta.choice, delta.logprobs))
             return
-        at, scan.stopped_by = found
+        _, at, scan.stopped_by = found
         scan.held, scan.in_text = "", False
         if at:
             out.append(PartDelta(text[:at], delta.choice, delta.logprobs))

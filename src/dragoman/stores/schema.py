@@ -1,8 +1,27 @@
-"""The tables, for every database alike. A change here needs a migration in `migrations/versions`."""
+"""The tables, for every database alike. A change here needs a migration in `migrations/versions`.
+
+Money is integer nano-USD. Times are seconds since the epoch, days are days since the epoch (UTC),
+months are numbers like 202611. JSON is text.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Double, LargeBinary, MetaData, String, Table
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 # Every constraint has a name, so that a later migration can refer to it on any database.
 metadata = MetaData(
@@ -15,6 +34,49 @@ metadata = MetaData(
     }
 )
 
+# SQLite numbers rows by itself only where the key is an INTEGER.
+Sequence = BigInteger().with_variant(Integer, "sqlite")
+
+
+# --- Who may call, and who pays -----------------------------------------------------------------
+
+plans = Table(
+    "plans",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("requests_per_minute", BigInteger),
+    Column("tokens_per_minute", BigInteger),
+    Column("concurrent_requests", BigInteger),
+    Column("models", Text),
+    Column("created_s", Double, nullable=False),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("plan_id", String(64), ForeignKey("plans.id")),
+    Column("is_prepaid", Boolean, nullable=False),
+    Column("monthly_limit_nano_usd", BigInteger),
+    Column("time_zone", String(64), nullable=False),
+    Column("alerts", Text, nullable=False),
+    Column("created_s", Double, nullable=False),
+    Column("suspended_s", Double),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("account_id", String(40), ForeignKey("accounts.id"), nullable=False),
+    Column("email", String(320), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("created_s", Double, nullable=False),
+    UniqueConstraint("account_id", "email"),
+)
+
 keys = Table(
     "keys",
     metadata,
@@ -24,4 +86,219 @@ keys = Table(
     Column("hint", String(64), nullable=False),
     Column("created_s", Double, nullable=False),
     Column("revoked_s", Double),
+    Column("kind", String(16), nullable=False, server_default="client"),
+    Column("account_id", String(40), nullable=False, server_default="acct_default"),
+    Column("project", String(200)),
+    Column("expires_s", Double),
+    Column("last_used_s", Double),
+    Column("scopes", Text, nullable=False, server_default="{}"),
+    Column("requests_per_minute", BigInteger),
+    Column("tokens_per_minute", BigInteger),
+    Column("concurrent_requests", BigInteger),
+    Column("replaces", String(40)),
+    Column("creation_token", String(200)),
+    Index("ix_keys_creation", "account_id", "creation_token", unique=True),
+)
+
+prices = Table(
+    "prices",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("model", String(200), nullable=False),
+    Column("valid_from_s", Double, nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("tiers", Text, nullable=False),
+    UniqueConstraint("model", "valid_from_s"),
+)
+
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("sequence", Sequence, primary_key=True, autoincrement=True),
+    Column("at_s", Double, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("detail", Text, nullable=False),
+    Index("ix_audit_events_subject", "subject", "sequence"),
+    sqlite_autoincrement=True,
+)
+
+# What the server keeps for itself: secrets that sign, and the like.
+server_values = Table(
+    "server_values",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+
+# --- Money --------------------------------------------------------------------------------------
+
+# `free` can be held; `is_exact` says that no process keeps a slice; `month_spent` is what was charged
+# for requests that came within `month` of the account's time zone.
+balances = Table(
+    "balances",
+    metadata,
+    Column("account_id", String(40), primary_key=True),
+    Column("free", BigInteger, nullable=False),
+    Column("is_exact", Boolean, nullable=False),
+    Column("month", Integer, nullable=False),
+    Column("month_spent", BigInteger, nullable=False),
+    CheckConstraint("free >= 0", name="free_not_negative"),
+)
+
+# One row for each process that serves, from its start until it is found dead and swept.
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("started_s", Double, nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+)
+
+# What a process has taken of an account's free balance and neither charged nor given back: its slice,
+# and the holds of its requests under way.
+leases = Table(
+    "leases",
+    metadata,
+    Column("worker_id", String(40), primary_key=True),
+    Column("account_id", String(40), primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+    CheckConstraint("amount >= 0", name="amount_not_negative"),
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("sequence", Sequence, primary_key=True, autoincrement=True),
+    Column("posted_s", Double, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("account_id", String(40), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("from_book", String(16), nullable=False),
+    Column("to_book", String(16), nullable=False),
+    Column("idempotency_key", String(300), nullable=False, unique=True),
+    Column("request_id", String(64)),
+    Column("note", String(1000)),
+    CheckConstraint("amount > 0", name="amount_positive"),
+    Index("ix_ledger_account", "account_id", "sequence"),
+    sqlite_autoincrement=True,
+)
+
+
+# --- Usage --------------------------------------------------------------------------------------
+
+usage_records = Table(
+    "usage_records",
+    metadata,
+    Column("sequence", Sequence, primary_key=True, autoincrement=True),
+    Column("request_id", String(64), nullable=False, unique=True),
+    Column("account_id", String(40), nullable=False),
+    Column("key_id", String(40), nullable=False),
+    Column("project", String(200)),
+    Column("dialect", String(16), nullable=False),
+    Column("model_asked", String(200)),
+    Column("model", String(200)),
+    Column("provider", String(200)),
+    Column("is_stream", Boolean, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("cached_input_tokens", BigInteger, nullable=False),
+    Column("cache_write_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("is_estimated", Boolean, nullable=False),
+    Column("cost", BigInteger, nullable=False),
+    Column("hold", BigInteger, nullable=False),
+    Column("price_id", String(40)),
+    Column("started_s", Double, nullable=False),
+    Column("queued_ms", Double),
+    Column("first_token_ms", Double),
+    Column("total_ms", Double, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("finish_reason", String(32)),
+    Column("http_status", Integer, nullable=False),
+    Column("error", String(64)),
+    Column("session_id", String(200)),
+    Column("end_user", String(500)),
+    Column("labels", Text),
+    Column("tags", Text),
+    Column("attempts", Text),
+    Index("ix_usage_records_account", "account_id", "sequence"),
+    sqlite_autoincrement=True,
+)
+
+# Sums over usage_records, kept in the transaction that adds the record. `project` and `model` are ''
+# where a record has none.
+usage_days = Table(
+    "usage_days",
+    metadata,
+    Column("day", Integer, primary_key=True),
+    Column("account_id", String(40), primary_key=True),
+    Column("key_id", String(40), primary_key=True),
+    Column("project", String(200), primary_key=True),
+    Column("model", String(200), primary_key=True),
+    Column("status", String(16), primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("cached_input_tokens", BigInteger, nullable=False),
+    Column("cache_write_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("cost", BigInteger, nullable=False),
+    Column("estimated", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+usage_labels = Table(
+    "usage_labels",
+    metadata,
+    Column("day", Integer, primary_key=True),
+    Column("account_id", String(40), primary_key=True),
+    Column("label", String(200), primary_key=True),
+    Column("value", String(500), primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("cached_input_tokens", BigInteger, nullable=False),
+    Column("cache_write_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("cost", BigInteger, nullable=False),
+    Column("estimated", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
+# --- What a client may repeat, and what its owner is told of ------------------------------------
+
+# `answer` is empty while the request runs, in `worker_id`.
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("key_id", String(40), primary_key=True),
+    Column("idempotency_key", String(255), primary_key=True),
+    Column("body_hash", LargeBinary(32), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("worker_id", String(40)),
+    Column("answer", LargeBinary),
+    Column("expires_s", Double, nullable=False),
+    Index("ix_idempotency_expires", "expires_s"),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("sequence", Sequence, primary_key=True, autoincrement=True),
+    Column("account_id", String(40), nullable=False),
+    # What it is about, so that it is told once: `balance_below:5000000000`, `month:202611:80`.
+    Column("occasion", String(200), nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("created_s", Double, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_s", Double),
+    Column("delivered_s", Double),
+    Column("last_error", String(500)),
+    UniqueConstraint("account_id", "occasion"),
+    sqlite_autoincrement=True,
 )

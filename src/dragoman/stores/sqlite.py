@@ -9,12 +9,19 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from dragoman.errors import Conflict
-from dragoman.records.key import Key, KeyId
-from dragoman.stores import compiled
+import msgspec
+
+from dragoman.errors import Conflict, UnknownEntity
+from dragoman.records.account import DEFAULT_ACCOUNT
+from dragoman.records.key import Key, KeyId, Scopes
+from dragoman.records.limits import Limits
+from dragoman.stores.compiled import keys as sql
+from dragoman.stores.compiled import tables
 from dragoman.stores.generation import Generation
 from dragoman.stores.revisions import HEAD
 from dragoman.stores.store_failed import StoreFailed
@@ -58,14 +65,32 @@ def create_schema(connection: sqlite3.Connection) -> None:
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for text in compiled.SQLITE_TABLES:
+        for text in tables.SQLITE_TABLES:
             connection.execute(text)
         connection.execute("INSERT INTO alembic_version (version_num) VALUES (?)", (HEAD,))
+        for text, values in seed_rows(time.time()):
+            connection.execute(text, values)
         connection.execute("COMMIT")
     except sqlite3.Error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def seed_rows(now_s: float) -> list[tuple[str, tuple[str | float, ...]]]:
+    """What a new database begins with: the owner's own account."""
+    return [
+        (
+            "INSERT INTO accounts (id, name, is_prepaid, time_zone, alerts, created_s)"
+            " VALUES (?, 'default', 0, 'UTC', '{}', ?)",
+            (DEFAULT_ACCOUNT, now_s),
+        ),
+        (
+            "INSERT INTO balances (account_id, free, is_exact, month, month_spent)"
+            " VALUES (?, 0, 1, 0, 0)",
+            (DEFAULT_ACCOUNT,),
+        ),
+    ]
 
 
 class SqliteStore:
@@ -77,38 +102,27 @@ class SqliteStore:
         self._lock = threading.Lock()
 
     def list_keys(self) -> list[Key]:
-        rows, _ = self._execute(compiled.SQLITE_LIST_KEYS, {})
-        return [
-            Key(
-                id=KeyId(id_),
-                name=name,
-                hash=hash_,
-                hint=hint,
-                created_s=created_s,
-                revoked_s=revoked_s,
-            )
-            for id_, name, hash_, hint, created_s, revoked_s in rows
-        ]
+        rows, _ = self._execute(sql.SQLITE_LIST_KEYS, {})
+        return [_key(row) for row in rows]
 
     def add_key(self, key: Key) -> None:
         """Raises `Conflict` when there is such an id or hash already, revoked or not."""
-        self._execute(
-            compiled.SQLITE_ADD_KEY,
-            {
-                "id": key.id,
-                "name": key.name,
-                "hash": key.hash,
-                "hint": key.hint,
-                "created_s": key.created_s,
-                "revoked_s": key.revoked_s,
-            },
-        )
+        self._execute(sql.SQLITE_ADD_KEY, {"id": key.id, "hash": key.hash, **_values(key)})
         self._generation.bump()
 
+    def replace_key(self, key: Key) -> None:
+        """Raises `UnknownEntity`."""
+        _, changed = self._execute(sql.SQLITE_REPLACE_KEY, {"key_id": key.id, **_values(key)})
+        if not changed:
+            raise UnknownEntity(f"key '{key.id}' does not exist", entity="key")
+        self._generation.bump()
+
+    def touch_keys(self, used: Sequence[tuple[KeyId, float]]) -> None:
+        for key_id, at_s in used:
+            self._execute(sql.SQLITE_TOUCH_KEY, {"key_id": key_id, "at_s": at_s})
+
     def revoke_key(self, key_id: KeyId, revoked_s: float) -> bool:
-        _, changed = self._execute(
-            compiled.SQLITE_REVOKE_KEY, {"key_id": key_id, "at_s": revoked_s}
-        )
+        _, changed = self._execute(sql.SQLITE_REVOKE_KEY, {"key_id": key_id, "at_s": revoked_s})
         # Also when nothing changed: an earlier revocation may have died before it told anyone.
         self._generation.bump()
         return changed == 1
@@ -121,9 +135,7 @@ class SqliteStore:
             self._connection.close()
             self._generation.close()
 
-    def _execute(
-        self, sql: str, values: Mapping[str, Value]
-    ) -> tuple[list[tuple[str, str, bytes, str, float, float | None]], int]:
+    def _execute(self, sql: str, values: Mapping[str, Value]) -> tuple[list[tuple[Any, ...]], int]:
         try:
             with self._lock:
                 cursor = self._connection.execute(sql, values)
@@ -132,3 +144,50 @@ class SqliteStore:
             raise Conflict("There is such a key already.") from error
         except sqlite3.Error as error:
             raise StoreFailed(f"the database failed: {error}") from error
+
+
+def _values(key: Key) -> dict[str, Value]:
+    """Every column but the id and the hash."""
+    return {
+        "name": key.name,
+        "hint": key.hint,
+        "created_s": key.created_s,
+        "revoked_s": key.revoked_s,
+        "kind": key.kind,
+        "account_id": key.account_id,
+        "project": key.project,
+        "expires_s": key.expires_s,
+        "last_used_s": key.last_used_s,
+        "scopes": msgspec.json.encode(key.scopes).decode(),
+        "requests_per_minute": key.limits.requests_per_minute,
+        "tokens_per_minute": key.limits.tokens_per_minute,
+        "concurrent_requests": key.limits.concurrent_requests,
+        "replaces": key.replaces,
+        "creation_token": key.creation_token,
+    }
+
+
+def _key(row: tuple[Any, ...]) -> Key:
+    (id_, name, hash_, hint, created_s, revoked_s, kind, account_id, project, expires_s) = row[:10]
+    (last_used_s, scopes, requests, tokens, concurrent, replaces, creation_token) = row[10:]
+    return Key(
+        id=id_,
+        name=name,
+        hash=hash_,
+        hint=hint,
+        created_s=created_s,
+        revoked_s=revoked_s,
+        kind=kind,
+        account_id=account_id,
+        project=project,
+        expires_s=expires_s,
+        last_used_s=last_used_s,
+        scopes=msgspec.json.decode(scopes, type=Scopes),
+        limits=Limits(
+            requests_per_minute=requests,
+            tokens_per_minute=tokens,
+            concurrent_requests=concurrent,
+        ),
+        replaces=replaces,
+        creation_token=creation_token,
+    )

@@ -207,7 +207,7 @@ class OpenAIDialect:
                     )
                     for index, choice in enumerate(response.choices)
                 ],
-                usage=encode_usage(response.usage, head.cost_nano_usd),
+                usage=encode_usage(response.usage),
             )
         )
 

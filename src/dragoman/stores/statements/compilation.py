@@ -1,38 +1,32 @@
-"""Every statement, in SQLAlchemy Core, and how it becomes the text in `compiled`.
+"""How statements become the SQL text that the drivers execute.
 
 The tables' own definitions are compiled too: an empty database is made by them at once, and only
 an older one goes through the migrations. Tests compare the two ways.
-
-After a change: `python -m dragoman.stores.statements`. A test compares the two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql import ClauseElement
 
-from dragoman.stores.schema import keys, metadata
+from dragoman.stores.schema import metadata
 
-STATEMENTS: Mapping[str, ClauseElement] = {
-    "LIST_KEYS": select(keys).order_by(keys.c.created_s, keys.c.id),
-    "ADD_KEY": insert(keys),
-    "REVOKE_KEY": (
-        update(keys)
-        .where(keys.c.id == bindparam("key_id"), keys.c.revoked_s.is_(None))
-        .values(revoked_s=bindparam("at_s"))
-    ),
-}
+AREAS = tuple(
+    sorted(
+        path.stem
+        for path in Path(__file__).parent.glob("*.py")
+        if path.stem not in ("__init__", "__main__", "compilation")
+    )
+)
+COMPILED = Path(__file__).parent.parent / "compiled"
 
-COMPILED_FILE = Path(__file__).with_name("compiled.py")
-
-_HEAD = '''"""SQL text, compiled from `statements` by `python -m dragoman.stores.statements`: do not edit."""
+_HEAD = '''"""SQL text, compiled by `python -m dragoman.stores.statements`: do not edit."""
 '''
 
 # As Alembic makes it.
@@ -51,22 +45,31 @@ def definitions(dialect: Dialect) -> list[str]:
     elements: list[ClauseElement] = []
     for table in metadata.sorted_tables:
         elements.append(CreateTable(table))
-        elements += [CreateIndex(index) for index in sorted(table.indexes, key=str)]
+        elements += [CreateIndex(index) for index in sorted(table.indexes, key=_name_of)]
     return [_VERSION_TABLE, *(compile_statement(element, dialect) for element in elements)]
 
 
-def compiled_source() -> str:
-    """The text of `compiled.py`."""
+def _name_of(index: Any) -> str:
+    return str(index.name)
+
+
+def compiled_sources() -> dict[str, str]:
+    """The text of each file in `compiled`, by its name."""
     # The stubs leave the argument out that every DBAPI dialect takes.
     make_dialect: Any = sqlite.dialect
     dialect = make_dialect(paramstyle="named")
     tables = "".join(f'    """\\\n{text}\n""",\n' for text in definitions(dialect))
-    lines = [
-        f'SQLITE_{name} = """\\\n{compile_statement(statement, dialect)}\n"""\n'
-        for name, statement in STATEMENTS.items()
-    ]
-    return f"{_HEAD}\nSQLITE_TABLES = (\n{tables})\n" + "".join(lines)
+    sources = {"__init__.py": _HEAD, "tables.py": f"{_HEAD}\nSQLITE_TABLES = (\n{tables})\n"}
+    for area in AREAS:
+        module = importlib.import_module(f"dragoman.stores.statements.{area}")
+        lines = [
+            f'SQLITE_{name} = """\\\n{compile_statement(statement, dialect)}\n"""\n'
+            for name, statement in module.STATEMENTS.items()
+        ]
+        sources[f"{area}.py"] = _HEAD + "".join(["\n"[: len(lines)], *lines])
+    return sources
 
 
-if __name__ == "__main__":
-    COMPILED_FILE.write_text(compiled_source())
+def write_compiled() -> None:
+    for name, source in compiled_sources().items():
+        (COMPILED / name).write_text(source)

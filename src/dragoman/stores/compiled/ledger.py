@@ -1,0 +1,1 @@
+"""SQL text, compiled by `python -m dragoman.stores.statements`: do not edit."""

@@ -1,0 +1,70 @@
+"""SQL text, compiled by `python -m dragoman.stores.statements`: do not edit."""
+
+SQLITE_TABLES = (
+    """\
+CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))
+""",
+    """\
+CREATE TABLE alerts ( sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, account_id VARCHAR(40) NOT NULL, occasion VARCHAR(200) NOT NULL, payload TEXT NOT NULL, created_s DOUBLE NOT NULL, attempts INTEGER NOT NULL, next_attempt_s DOUBLE, delivered_s DOUBLE, last_error VARCHAR(500), CONSTRAINT uq_alerts_account_id_occasion UNIQUE (account_id, occasion) )
+""",
+    """\
+CREATE TABLE audit_events ( sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, at_s DOUBLE NOT NULL, actor VARCHAR(200) NOT NULL, action VARCHAR(64) NOT NULL, subject VARCHAR(200) NOT NULL, detail TEXT NOT NULL )
+""",
+    """\
+CREATE INDEX ix_audit_events_subject ON audit_events (subject, sequence)
+""",
+    """\
+CREATE TABLE balances ( account_id VARCHAR(40) NOT NULL, free BIGINT NOT NULL, is_exact BOOLEAN NOT NULL, month INTEGER NOT NULL, month_spent BIGINT NOT NULL, CONSTRAINT pk_balances PRIMARY KEY (account_id), CONSTRAINT ck_balances_free_not_negative CHECK (free >= 0) )
+""",
+    """\
+CREATE TABLE idempotency ( key_id VARCHAR(40) NOT NULL, idempotency_key VARCHAR(255) NOT NULL, body_hash BLOB NOT NULL, request_id VARCHAR(64) NOT NULL, worker_id VARCHAR(40), answer BLOB, expires_s DOUBLE NOT NULL, CONSTRAINT pk_idempotency PRIMARY KEY (key_id, idempotency_key) )
+""",
+    """\
+CREATE INDEX ix_idempotency_expires ON idempotency (expires_s)
+""",
+    """\
+CREATE TABLE keys ( id VARCHAR(40) NOT NULL, name VARCHAR(200) NOT NULL, hash BLOB NOT NULL, hint VARCHAR(64) NOT NULL, created_s DOUBLE NOT NULL, revoked_s DOUBLE, kind VARCHAR(16) DEFAULT 'client' NOT NULL, account_id VARCHAR(40) DEFAULT 'acct_default' NOT NULL, project VARCHAR(200), expires_s DOUBLE, last_used_s DOUBLE, scopes TEXT DEFAULT '{}' NOT NULL, requests_per_minute BIGINT, tokens_per_minute BIGINT, concurrent_requests BIGINT, replaces VARCHAR(40), creation_token VARCHAR(200), CONSTRAINT pk_keys PRIMARY KEY (id), CONSTRAINT uq_keys_hash UNIQUE (hash) )
+""",
+    """\
+CREATE UNIQUE INDEX ix_keys_creation ON keys (account_id, creation_token)
+""",
+    """\
+CREATE TABLE leases ( worker_id VARCHAR(40) NOT NULL, account_id VARCHAR(40) NOT NULL, amount BIGINT NOT NULL, CONSTRAINT pk_leases PRIMARY KEY (worker_id, account_id), CONSTRAINT ck_leases_amount_not_negative CHECK (amount >= 0) )
+""",
+    """\
+CREATE TABLE ledger ( sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, posted_s DOUBLE NOT NULL, kind VARCHAR(16) NOT NULL, account_id VARCHAR(40) NOT NULL, amount BIGINT NOT NULL, from_book VARCHAR(16) NOT NULL, to_book VARCHAR(16) NOT NULL, idempotency_key VARCHAR(300) NOT NULL, request_id VARCHAR(64), note VARCHAR(1000), CONSTRAINT ck_ledger_amount_positive CHECK (amount > 0), CONSTRAINT uq_ledger_idempotency_key UNIQUE (idempotency_key) )
+""",
+    """\
+CREATE INDEX ix_ledger_account ON ledger (account_id, sequence)
+""",
+    """\
+CREATE TABLE plans ( id VARCHAR(64) NOT NULL, name VARCHAR(200) NOT NULL, requests_per_minute BIGINT, tokens_per_minute BIGINT, concurrent_requests BIGINT, models TEXT, created_s DOUBLE NOT NULL, CONSTRAINT pk_plans PRIMARY KEY (id) )
+""",
+    """\
+CREATE TABLE prices ( id VARCHAR(40) NOT NULL, model VARCHAR(200) NOT NULL, valid_from_s DOUBLE NOT NULL, source VARCHAR(16) NOT NULL, tiers TEXT NOT NULL, CONSTRAINT pk_prices PRIMARY KEY (id), CONSTRAINT uq_prices_model_valid_from_s UNIQUE (model, valid_from_s) )
+""",
+    """\
+CREATE TABLE server_values ( name VARCHAR(64) NOT NULL, value BLOB NOT NULL, CONSTRAINT pk_server_values PRIMARY KEY (name) )
+""",
+    """\
+CREATE TABLE usage_days ( day INTEGER NOT NULL, account_id VARCHAR(40) NOT NULL, key_id VARCHAR(40) NOT NULL, project VARCHAR(200) NOT NULL, model VARCHAR(200) NOT NULL, status VARCHAR(16) NOT NULL, requests BIGINT NOT NULL, input_tokens BIGINT NOT NULL, cached_input_tokens BIGINT NOT NULL, cache_write_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, reasoning_tokens BIGINT NOT NULL, cost BIGINT NOT NULL, estimated BIGINT NOT NULL, CONSTRAINT pk_usage_days PRIMARY KEY (day, account_id, key_id, project, model, status) ) WITHOUT ROWID
+""",
+    """\
+CREATE TABLE usage_labels ( day INTEGER NOT NULL, account_id VARCHAR(40) NOT NULL, label VARCHAR(200) NOT NULL, value VARCHAR(500) NOT NULL, requests BIGINT NOT NULL, input_tokens BIGINT NOT NULL, cached_input_tokens BIGINT NOT NULL, cache_write_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, reasoning_tokens BIGINT NOT NULL, cost BIGINT NOT NULL, estimated BIGINT NOT NULL, CONSTRAINT pk_usage_labels PRIMARY KEY (day, account_id, label, value) ) WITHOUT ROWID
+""",
+    """\
+CREATE TABLE usage_records ( sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, request_id VARCHAR(64) NOT NULL, account_id VARCHAR(40) NOT NULL, key_id VARCHAR(40) NOT NULL, project VARCHAR(200), dialect VARCHAR(16) NOT NULL, model_asked VARCHAR(200), model VARCHAR(200), provider VARCHAR(200), is_stream BOOLEAN NOT NULL, input_tokens BIGINT NOT NULL, cached_input_tokens BIGINT NOT NULL, cache_write_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, reasoning_tokens BIGINT NOT NULL, is_estimated BOOLEAN NOT NULL, cost BIGINT NOT NULL, hold BIGINT NOT NULL, price_id VARCHAR(40), started_s DOUBLE NOT NULL, queued_ms DOUBLE, first_token_ms DOUBLE, total_ms DOUBLE NOT NULL, status VARCHAR(16) NOT NULL, finish_reason VARCHAR(32), http_status INTEGER NOT NULL, error VARCHAR(64), session_id VARCHAR(200), end_user VARCHAR(500), labels TEXT, tags TEXT, attempts TEXT, CONSTRAINT uq_usage_records_request_id UNIQUE (request_id) )
+""",
+    """\
+CREATE INDEX ix_usage_records_account ON usage_records (account_id, sequence)
+""",
+    """\
+CREATE TABLE workers ( id VARCHAR(40) NOT NULL, started_s DOUBLE NOT NULL, host VARCHAR(255) NOT NULL, pid INTEGER NOT NULL, CONSTRAINT pk_workers PRIMARY KEY (id) )
+""",
+    """\
+CREATE TABLE accounts ( id VARCHAR(40) NOT NULL, name VARCHAR(200) NOT NULL, plan_id VARCHAR(64), is_prepaid BOOLEAN NOT NULL, monthly_limit_nano_usd BIGINT, time_zone VARCHAR(64) NOT NULL, alerts TEXT NOT NULL, created_s DOUBLE NOT NULL, suspended_s DOUBLE, CONSTRAINT pk_accounts PRIMARY KEY (id), CONSTRAINT uq_accounts_name UNIQUE (name), CONSTRAINT fk_accounts_plan_id FOREIGN KEY(plan_id) REFERENCES plans (id) )
+""",
+    """\
+CREATE TABLE members ( id VARCHAR(40) NOT NULL, account_id VARCHAR(40) NOT NULL, email VARCHAR(320) NOT NULL, role VARCHAR(16) NOT NULL, created_s DOUBLE NOT NULL, CONSTRAINT pk_members PRIMARY KEY (id), CONSTRAINT uq_members_account_id_email UNIQUE (account_id, email), CONSTRAINT fk_members_account_id FOREIGN KEY(account_id) REFERENCES accounts (id) )
+""",
+)
