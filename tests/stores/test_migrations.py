@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -12,6 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
+from dragoman.records.account import DEFAULT_ACCOUNT
 from dragoman.records.key import Key, KeyId
 from dragoman.stores import inspect_schema, open_store
 from dragoman.stores.migrate import SCRIPTS, upgrade_sqlite
@@ -29,8 +32,14 @@ def tables(path: Path) -> dict[str, list[tuple[object, ...]]]:
     names = [
         row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")
     ]
+    texts = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type='table'"))
     for name in names:
         found[name] = list(connection.execute(f"PRAGMA table_info({name})"))
+        found[f"{name} references"] = list(connection.execute(f"PRAGMA foreign_key_list({name})"))
+        found[f"{name} options"] = [
+            tuple(word in texts[name] for word in ("AUTOINCREMENT", "WITHOUT ROWID")),
+            tuple(sorted(re.findall(r"CONSTRAINT (\w+) CHECK", texts[name]))),
+        ]
         found[f"{name} indexes"] = sorted(
             (row[2:], tuple(connection.execute(f"PRAGMA index_info({row[1]})")))
             for row in connection.execute(f"PRAGMA index_list({name})")
@@ -87,6 +96,42 @@ def test_every_earlier_version_is_brought_to_the_newest_at_opening(
     open_store(tmp_path).close()
     assert inspect_schema(tmp_path) == "current"
     assert tables(path) == tables(migrated(tmp_path / "other"))
+
+
+def test_keys_of_the_first_version_belong_to_the_default_account(tmp_path: Path) -> None:
+    path = migrated(tmp_path / DATABASE_NAME, "0001")
+    connection = connect(path)
+    for number, revoked_s in ((1, None), (2, 9.5)):
+        connection.execute(
+            "INSERT INTO keys (id, name, hash, hint, created_s, revoked_s) VALUES (?, 'n', ?, 'h', ?, ?)",
+            (f"key_{number}", bytes([number] * 32), float(number), revoked_s),
+        )
+    connection.close()
+    store = open_store(tmp_path)
+    first = Key(id=KeyId("key_1"), name="n", hash=bytes([1] * 32), hint="h", created_s=1.0)
+    assert first.account_id == DEFAULT_ACCOUNT
+    second = msgspec.structs.replace(
+        first, id=KeyId("key_2"), hash=bytes([2] * 32), created_s=2.0, revoked_s=9.5
+    )
+    assert store.list_keys() == [first, second]
+    store.close()
+
+
+@pytest.mark.parametrize("revision", [None, "0001"])
+def test_the_default_account_is_there_from_the_start(tmp_path: Path, revision: str | None) -> None:
+    path = tmp_path / DATABASE_NAME
+    if revision is not None:
+        migrated(path, revision)
+    open_store(tmp_path).close()
+    connection = sqlite3.connect(path)
+    columns = (
+        "id, name, plan_id, is_prepaid, monthly_limit_nano_usd, time_zone, alerts, suspended_s"
+    )
+    assert connection.execute(f"SELECT {columns} FROM accounts").fetchall() == [
+        ("acct_default", "default", None, 0, None, "UTC", "{}", None)
+    ]
+    assert connection.execute("SELECT * FROM balances").fetchall() == [("acct_default", 0, 1, 0, 0)]
+    connection.close()
 
 
 def test_migrating_what_is_the_newest_changes_nothing(tmp_path: Path) -> None:

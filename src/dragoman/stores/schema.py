@@ -225,7 +225,10 @@ usage_records = Table(
     Column("labels", Text),
     Column("tags", Text),
     Column("attempts", Text),
-    Index("ix_usage_records_account", "account_id", "sequence"),
+    # Pages and periods, of everybody, of an account, of a key: in the order in which requests came.
+    Index("ix_usage_records_started", "started_s"),
+    Index("ix_usage_records_account", "account_id", "started_s"),
+    Index("ix_usage_records_key", "key_id", "started_s"),
     sqlite_autoincrement=True,
 )
 

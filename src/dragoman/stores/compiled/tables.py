@@ -56,7 +56,13 @@ CREATE TABLE usage_labels ( day INTEGER NOT NULL, account_id VARCHAR(40) NOT NUL
 CREATE TABLE usage_records ( sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, request_id VARCHAR(64) NOT NULL, account_id VARCHAR(40) NOT NULL, key_id VARCHAR(40) NOT NULL, project VARCHAR(200), dialect VARCHAR(16) NOT NULL, model_asked VARCHAR(200), model VARCHAR(200), provider VARCHAR(200), is_stream BOOLEAN NOT NULL, input_tokens BIGINT NOT NULL, cached_input_tokens BIGINT NOT NULL, cache_write_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, reasoning_tokens BIGINT NOT NULL, is_estimated BOOLEAN NOT NULL, cost BIGINT NOT NULL, hold BIGINT NOT NULL, price_id VARCHAR(40), started_s DOUBLE NOT NULL, queued_ms DOUBLE, first_token_ms DOUBLE, total_ms DOUBLE NOT NULL, status VARCHAR(16) NOT NULL, finish_reason VARCHAR(32), http_status INTEGER NOT NULL, error VARCHAR(64), session_id VARCHAR(200), end_user VARCHAR(500), labels TEXT, tags TEXT, attempts TEXT, CONSTRAINT uq_usage_records_request_id UNIQUE (request_id) )
 """,
     """\
-CREATE INDEX ix_usage_records_account ON usage_records (account_id, sequence)
+CREATE INDEX ix_usage_records_account ON usage_records (account_id, started_s)
+""",
+    """\
+CREATE INDEX ix_usage_records_key ON usage_records (key_id, started_s)
+""",
+    """\
+CREATE INDEX ix_usage_records_started ON usage_records (started_s)
 """,
     """\
 CREATE TABLE workers ( id VARCHAR(40) NOT NULL, started_s DOUBLE NOT NULL, host VARCHAR(255) NOT NULL, pid INTEGER NOT NULL, CONSTRAINT pk_workers PRIMARY KEY (id) )
