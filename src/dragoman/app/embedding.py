@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +39,7 @@ class Embedded:
             await supervisor.aclose()
 
 
-def embed(config: Config, client: HttpClient) -> Embedded:
+def embed(config: Config, client: HttpClient, link: socket.socket | None = None) -> Embedded:
     # Only who runs an engine waits for its modules to be imported.
     from dragoman.engine.model_files import installed_model  # noqa: PLC0415
     from dragoman.engine.supervisor import EngineSupervisor  # noqa: PLC0415

@@ -11,8 +11,8 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack
 
 import uvloop
 
@@ -38,7 +38,7 @@ from dragoman.web.in_flight import InFlight
 from dragoman.web.interface import InterfacePages
 from dragoman.web.neighbours import Health, HealthRoute, ModelListRoute, ModelRoute, StaticRoute
 from dragoman.web.request_log import JsonLogFormatter, RequestLog
-from dragoman.web.server import listen, run_until_stopped
+from dragoman.web.server import Acceptor, Listener, Stop, listen, run_until_stopped
 
 BODY_TIMEOUT_S = 60.0
 STREAM_COMMENT_S = 10.0
@@ -61,24 +61,54 @@ class SystemClock:
         return time.time()
 
 
+class Seat:
+    """What a serving process has of its own: `index` counts from 0 to one less than `config.workers`."""
+
+    def __init__(
+        self,
+        index: int,
+        acceptor: Acceptor,
+        stop: Stop,
+        when_ready: Callable[[], None],
+        engine_link: socket.socket | None = None,
+    ) -> None:
+        self.index = index
+        self.acceptor = acceptor
+        self.stop = stop
+        self.when_ready = when_ready
+        """Called when connections are taken."""
+        self.engine_link = engine_link
+        """Leads to the process that runs the engines; `None`: this one does."""
+
+
 def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT. Raises `OSError` where the address cannot be had."""
-    _set_up_logging(config)
     sock = listen(config.host, config.port)
+    with ExitStack() as closing:
+        serve_seat(
+            config,
+            lambda: Seat(0, Listener(sock), Stop(), lambda: tell_port(config, sock, closing)),
+        )
+
+
+def serve_seat(config: Config, seat: Callable[[], Seat]) -> None:
+    """Serve in this process; `seat` is called in its event loop."""
+    set_up_logging(config)
     # What is loaded by now stays. A request leaves no cycles, so looking for them seldom is enough.
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    uvloop.run(_serve(config, sock))
+    uvloop.run(_serve(config, seat))
 
 
-async def _serve(config: Config, sock: socket.socket) -> None:
+async def _serve(config: Config, take_seat: Callable[[], Seat]) -> None:
+    seat = take_seat()
     clock = SystemClock()
     async with AsyncExitStack() as closing:
         store = open_store(config.data_dir)
         closing.callback(store.close)
         client = HttpClient(HttpSettings(proxy=config.proxies))
         closing.push_async_callback(client.aclose)
-        embedded = embed(config, client) if config.local_models else None
+        embedded = embed(config, client, seat.engine_link) if config.local_models else None
         models = [
             *(embedded.models if embedded is not None else ()),
             *(model for provider in config.providers for model in provider.models),
@@ -92,7 +122,7 @@ async def _serve(config: Config, sock: socket.socket) -> None:
             closing.push_async_callback(embedded.aclose)
         for provider in providers.values():
             closing.push_async_callback(provider.aclose)
-        keys = KeyRing(store, clock)
+        keys = KeyRing(store, clock, default_limits=config.limits)
         in_flight = InFlight()
         log = RequestLog(clock, layout=config.log_format, level=config.log_level)
         closing.callback(log.close)
@@ -101,12 +131,13 @@ async def _serve(config: Config, sock: socket.socket) -> None:
         async def when_ready() -> None:
             if embedded is not None:
                 await embedded.start()
-            _tell_port(config, sock, closing)
+            seat.when_ready()
 
         await run_until_stopped(
             application,
-            sock,
+            seat.acceptor,
             in_flight,
+            seat.stop,
             grace_s=config.shutdown_grace_s,
             when_ready=when_ready,
         )
@@ -123,7 +154,7 @@ def _application(
 ) -> Application:
     directory = ModelDirectory(models, config.default_model)
     pipeline = Pipeline(directory, providers, clock, max_choices=config.max_choices)
-    door = Door(keys)
+    door = Door(keys, clock)
     limits = WebLimits(
         max_body_bytes=config.max_body_bytes,
         body_timeout_s=BODY_TIMEOUT_S,
@@ -173,7 +204,7 @@ def _health(config: Config, in_flight: InFlight) -> Health:
     )
 
 
-def _tell_port(config: Config, sock: socket.socket, closing: AsyncExitStack) -> None:
+def tell_port(config: Config, sock: socket.socket, closing: ExitStack) -> None:
     """Say where the server listens: in the log, and to local tools in a file."""
     host, port = sock.getsockname()[:2]
     path = config.data_dir / PORT_FILE
@@ -186,7 +217,7 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _set_up_logging(config: Config) -> None:
+def set_up_logging(config: Config) -> None:
     """Everything but the request log goes through the standard library's, to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -7,7 +7,8 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Protocol
 
 from dragoman.web.application import Application
 from dragoman.web.in_flight import InFlight
@@ -15,6 +16,7 @@ from dragoman.web.protocol import Connections
 
 BACKLOG = 2048
 """Connections that may wait to be accepted; the kernel may allow fewer."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 CUT_WAIT_S = 2
 """How long answers that were cut at the end of the grace may take to say so."""
 
@@ -36,41 +38,83 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
+class Acceptor(Protocol):
+    """Where connections come from."""
+
+    async def begin(self, protocol: Callable[[], asyncio.Protocol]) -> None:
+        """Give every connection a protocol of its own from now on."""
+        ...
+
+    def close(self) -> None:
+        """Take no more connections; those that there are stay."""
+        ...
+
+
+class Listener:
+    """Accepts what comes to a listening socket, which it owns."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._server: asyncio.Server | None = None
+
+    async def begin(self, protocol: Callable[[], asyncio.Protocol]) -> None:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(protocol, sock=self._sock, backlog=BACKLOG)
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+
+class Stop:
+    """The wish to stop, which asked for twice is a wish to hurry."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.hurried = asyncio.Event()
+
+    def ask(self) -> None:
+        if self.asked.is_set():
+            self.hurried.set()
+        self.asked.set()
+
+    @contextlib.contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Within it SIGTERM and SIGINT ask."""
+        loop = asyncio.get_running_loop()
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, self.ask)
+        try:
+            yield
+        finally:
+            for number in STOP_SIGNALS:
+                loop.remove_signal_handler(number)
+
+
 async def run_until_stopped(
     application: Application,
-    sock: socket.socket,
+    acceptor: Acceptor,
     in_flight: InFlight,
+    stop: Stop,
     *,
     grace_s: float,
     when_ready: Callable[[], Awaitable[None]],
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then refuse new work and let running answers finish.
+    """Serve until `stop` is asked for, then refuse new work and let running answers finish.
 
-    A second signal ends the grace. Returns when everything is closed.
+    Being hurried ends the grace. Returns when everything is closed.
     """
-    loop = asyncio.get_running_loop()
     connections = Connections(application)
-    server = await loop.create_server(connections.protocol, sock=sock, backlog=BACKLOG)
-    stop = asyncio.Event()
-    hurry = asyncio.Event()
-
-    def on_signal() -> None:
-        if stop.is_set():
-            hurry.set()
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    try:
-        await when_ready()
-        await stop.wait()
-        _log.info("stopping: %d answers under way", len(in_flight))
-        await _drain(in_flight, grace_s, hurry)
-    finally:
-        server.close()
-        await connections.close(CUT_WAIT_S)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
+    with stop.on_signals():
+        await acceptor.begin(connections.protocol)
+        try:
+            await when_ready()
+            await stop.asked.wait()
+            _log.info("stopping: %d answers under way", len(in_flight))
+            await _drain(in_flight, grace_s, stop.hurried)
+        finally:
+            acceptor.close()
+            await connections.close(CUT_WAIT_S)
 
 
 async def _drain(in_flight: InFlight, grace_s: float, hurry: asyncio.Event) -> None:
