@@ -118,7 +118,7 @@ def _create_money() -> None:
         sa.Column("month", sa.Integer, nullable=False),
         sa.Column("month_spent", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("account_id", name="pk_balances"),
-        sa.CheckConstraint("free >= 0", name="ck_balances_free_not_negative"),
+        sa.CheckConstraint("free >= 0", name="free_not_negative"),
     )
     op.create_table(
         "workers",
@@ -134,7 +134,7 @@ def _create_money() -> None:
         sa.Column("account_id", sa.String(40), nullable=False),
         sa.Column("amount", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("worker_id", "account_id", name="pk_leases"),
-        sa.CheckConstraint("amount >= 0", name="ck_leases_amount_not_negative"),
+        sa.CheckConstraint("amount >= 0", name="amount_not_negative"),
     )
     op.create_table(
         "ledger",
@@ -149,7 +149,7 @@ def _create_money() -> None:
         sa.Column("request_id", sa.String(64)),
         sa.Column("note", sa.String(1000)),
         sa.UniqueConstraint("idempotency_key", name="uq_ledger_idempotency_key"),
-        sa.CheckConstraint("amount > 0", name="ck_ledger_amount_positive"),
+        sa.CheckConstraint("amount > 0", name="amount_positive"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_ledger_account", "ledger", ["account_id", "sequence"])
