@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
 
@@ -77,7 +78,7 @@ def show_value(where: str, value: Any) -> str:
     """`value` for an error message: cut short, and hidden where it may be a secret."""
     if is_secret_name(where.rpartition(".")[2]):
         return "not of the right form"
-    shown = repr(value)
+    shown = str(value).lower() if isinstance(value, Decimal) else repr(value)
     return shown if len(shown) <= MAX_SHOWN_CHARS else shown[: MAX_SHOWN_CHARS - 1] + "…"
 
 
@@ -133,6 +134,8 @@ def _describe(info: msgspec.inspect.Type) -> str:
             return "a whole number" + _describe_bounds(info)
         case msgspec.inspect.FloatType():
             return "a number" + _describe_bounds(info)
+        case msgspec.inspect.DecimalType():
+            return "a number"
         case msgspec.inspect.StrType():
             return (
                 "text" if info.max_length is None else f"text of up to {info.max_length} characters"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from dragoman.config.models import (
     check_model_names,
     choose_default_model,
     place_local_models,
+    read_prices,
     refuse_own_address,
     resolve_providers,
     warn_of_open_secrets,
@@ -111,12 +113,14 @@ def _complete(
             concurrent_requests=settings.concurrent_requests,
         ),
         usage_retention_days=settings.usage_retention_days,
+        webhook_allow_private=settings.webhook_allow_private,
         header_hold_s=settings.header_hold_s,
         shutdown_grace_s=settings.shutdown_grace_s,
         log_level=settings.log_level,
         log_format=settings.log_format,
         local_models=local_models,
         providers=providers,
+        prices=read_prices(settings),
         proxies=read_proxies(environ),
         path=file,
         origins=(),
@@ -149,7 +153,8 @@ def _read_table(file: Path) -> dict[str, Any]:
     if len(content) > MAX_FILE_BYTES:
         raise ConfigError(f"the file is over {MAX_FILE_BYTES} bytes long; is it the right one?")
     try:
-        return tomllib.loads(content.decode())
+        # Decimals: money is read as it is written.
+        return tomllib.loads(content.decode(), parse_float=Decimal)
     except UnicodeDecodeError:
         raise ConfigError("the file is not text in UTF-8") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:

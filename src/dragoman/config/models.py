@@ -23,6 +23,8 @@ from dragoman.config.settings import (
     Settings,
 )
 from dragoman.providers.wires import WIRES
+from dragoman.records.dollar_price import exact_tiers
+from dragoman.records.given_price import GivenPrice
 from dragoman.records.local_model import LocalModel
 from dragoman.records.model import Model
 from dragoman.records.provider import FORWARDED_IN_MESSAGES, ProviderRow, Timeouts
@@ -103,7 +105,8 @@ def _resolve_row(
             changes[name] = tuple((inherited | given).items())
     if "timeouts" in changes:
         timeouts = known.timeouts if known is not None else Timeouts()
-        changes["timeouts"] = msgspec.structs.replace(timeouts, **table["timeouts"])
+        given_timeouts = {name: getattr(section.timeouts, name) for name in table["timeouts"]}
+        changes["timeouts"] = msgspec.structs.replace(timeouts, **given_timeouts)
     if known is not None:
         row = msgspec.structs.replace(known, **changes)
     else:
@@ -135,6 +138,27 @@ def _resolve_model(section: ModelSection, row: ProviderRow) -> Model:
         forwards=frozenset(row.forwards) - FORWARDED_IN_MESSAGES,
         owned_by=section.owned_by or row.name,
     )
+
+
+def read_prices(settings: Settings) -> tuple[GivenPrice, ...]:
+    """The prices that models were given, in nano-USD; raises `ConfigError`."""
+    models: list[tuple[str, LocalModel | ModelSection]] = [
+        (f"local_models[{i}]", model) for i, model in enumerate(settings.local_models)
+    ]
+    for p, provider in enumerate(settings.providers):
+        models += [
+            (f"providers[{p}].models[{m}]", model) for m, model in enumerate(provider.models)
+        ]
+    prices = []
+    for path, model in models:
+        if model.price is None:
+            continue
+        try:
+            tiers = exact_tiers(model.price)
+        except ValueError as error:
+            raise ConfigError(f"{path}.price.{error}") from None
+        prices.append(GivenPrice(model=model.id, source="config", tiers=tiers))
+    return tuple(prices)
 
 
 def _refuse_plain_secrets(section: ProviderSection, path: str) -> None:

@@ -19,6 +19,7 @@ from dragoman.config.check import describe_type, is_list_of_sections, section_of
 from dragoman.config.load import ENVIRONMENT_PREFIX
 from dragoman.config.settings import ModelSection, ProviderSection, Settings
 from dragoman.providers.catalog import CATALOG
+from dragoman.records.dollar_price import DollarPrice, DollarTier
 from dragoman.records.local_model import LocalModel
 from dragoman.records.provider import Timeouts
 
@@ -34,6 +35,13 @@ _SECTIONS: tuple[tuple[type[msgspec.Struct], str, str], ...] = (
     ),
     (Timeouts, "[providers.timeouts]", "In seconds."),
     (ModelSection, "[[providers.models]]", "Each is a model of the provider above it."),
+    (
+        DollarPrice,
+        "[providers.models.price]",
+        "Also `[local_models.price]`; on one line: `price = { input = 0.15, output = 0.60 }`. In US dollars "
+        "for a million tokens, with up to nine decimals.",
+    ),
+    (DollarTier, "[[providers.models.price.tiers]]", "Also `[[local_models.price.tiers]]`."),
 )
 
 _INTRODUCTION = """\
@@ -169,6 +177,10 @@ def _without_null(value: Any) -> Any:
         return [_without_null(item) for item in value]
     if not isinstance(value, dict):
         return value
+    if value.get("format") == "decimal":
+        # A number in TOML; only JSON has to write it as text.
+        rest = {key: item for key, item in value.items() if key not in ("type", "format")}
+        value = {"type": "number", "minimum": 0, **rest}
     kept = {
         key: _without_null(item)
         for key, item in value.items()

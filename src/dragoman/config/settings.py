@@ -14,6 +14,8 @@ import msgspec
 from msgspec import Meta
 
 from dragoman.http_client.settings import ProxySettings
+from dragoman.records.dollar_price import DollarPrice
+from dragoman.records.given_price import GivenPrice
 from dragoman.records.limits import Limits
 from dragoman.records.local_model import LocalModel
 from dragoman.records.model import Feature, Model
@@ -67,6 +69,8 @@ class ModelSection(msgspec.Struct, frozen=True, kw_only=True):
     answered with 408."""
     owned_by: Name | None = None
     """Shown in lists of models. Default: the provider's name."""
+    price: DollarPrice | None = None
+    """What its tokens cost. Default: what a public price list says; where it says nothing, nothing is charged."""
 
 
 class ProviderSection(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +148,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The most requests at once of such an account."""
     usage_retention_days: Annotated[int, Meta(ge=0)] = 0
     """Usage records older than this are deleted; their sums by day are kept. 0 keeps everything."""
+    webhook_allow_private: bool = False
+    """Whether the webhooks of accounts' alerts may go to this machine and to private networks, and
+    without TLS."""
     header_hold_s: Seconds = 10.0
     """How long a stream's headers wait for the first token, so that an early failure gets a proper
     status."""
@@ -183,6 +190,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Of an account whose plan says nothing else."""
     usage_retention_days: int
     """0: for ever."""
+    webhook_allow_private: bool
     header_hold_s: float
     shutdown_grace_s: float
     log_level: LogLevel
@@ -190,6 +198,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     local_models: tuple[LocalModel, ...]
     """Empty where the embedded engine is off. Paths are absolute."""
     providers: tuple[ConfiguredProvider, ...]
+    prices: tuple[GivenPrice, ...]
+    """Of the models that have a price of their own."""
     proxies: ProxySettings
     """From `HTTP_PROXY` and its kin. May hold passwords: never to be shown."""
     path: Path | None

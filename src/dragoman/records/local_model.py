@@ -7,6 +7,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from dragoman.records.dollar_price import DollarPrice
+
 
 class LocalModel(msgspec.Struct, frozen=True, kw_only=True):
     id: str
@@ -39,3 +41,5 @@ class LocalModel(msgspec.Struct, frozen=True, kw_only=True):
     """The most memory that the engine's process may take."""
     prompt_cache_mib: Annotated[int, Meta(ge=0, le=1 << 24)] = 256
     """How much memory keeps the prompts that were read, so that they need not be read again."""
+    price: DollarPrice | None = None
+    """What its tokens cost. Default: nothing."""
