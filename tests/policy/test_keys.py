@@ -14,19 +14,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dragoman.errors import Conflict, Unauthenticated
+from dragoman.errors import Conflict, Forbidden, StoreUnavailable, Unauthenticated
 from dragoman.policy.keys import (
     MAX_AGE_S,
+    MAX_GRACE_S,
+    MAX_LOADING_SHARE,
     MAX_SECRET_CHARS,
     KeyRing,
     UnusableKey,
     bootstrap_key,
     hash_secret,
     mint_key,
+    rotate_key,
 )
-from dragoman.records.key import Key, KeyId
+from dragoman.records.account import (
+    DEFAULT_ACCOUNT,
+    Account,
+    AccountId,
+    Member,
+    MemberId,
+    Plan,
+    PlanId,
+)
+from dragoman.records.key import Key, KeyId, Scopes
+from dragoman.records.limits import NO_LIMITS, Limits
 from dragoman.stores import open_store
 
+NOW_S = 1000.0
 CHOSEN = "chosen-by-the-operator-0123456789"
 
 
@@ -34,7 +48,7 @@ class HandClock:
     """Stands still until it is moved."""
 
     def __init__(self) -> None:
-        self.now_s = 1000.0
+        self.now_s = NOW_S
 
     def monotonic_s(self) -> float:
         return self.now_s
@@ -48,6 +62,8 @@ class MemoryKeys:
 
     def __init__(self, *keys: Key) -> None:
         self.keys = list(keys)
+        self.accounts = [Account(id=DEFAULT_ACCOUNT, name="default", is_prepaid=False)]
+        self.plans: list[Plan] = []
         self.reads = 0
         self.changes = 0
         self.failure: Exception | None = None
@@ -83,12 +99,45 @@ class MemoryKeys:
             for key in self.keys
         ]
 
+    def list_accounts(self) -> list[Account]:
+        return list(self.accounts)
+
+    def add_account(self, account: Account) -> None:
+        self.accounts.append(account)
+        self.changes += 1
+
+    def replace_account(self, account: Account) -> None:
+        self.accounts = [account if account.id == a.id else a for a in self.accounts]
+        self.changes += 1
+
+    def list_plans(self) -> list[Plan]:
+        return list(self.plans)
+
+    def put_plan(self, plan: Plan) -> None:
+        self.plans = [kept for kept in self.plans if kept.id != plan.id] + [plan]
+        self.changes += 1
+
+    def delete_plan(self, plan_id: PlanId) -> None:
+        self.plans = [kept for kept in self.plans if kept.id != plan_id]
+        self.changes += 1
+
+    def list_members(self, account_id: AccountId) -> list[Member]:
+        return []
+
+    def put_member(self, member: Member) -> None:
+        raise AssertionError("a ring has no use for members")
+
+    def delete_member(self, member_id: MemberId) -> None:
+        raise AssertionError("a ring has no use for members")
+
     def generation(self) -> int:
         return self.changes
 
 
-async def ring_of(repository: MemoryKeys, clock: HandClock | None = None) -> KeyRing:
-    ring = KeyRing(repository, clock or HandClock())
+async def ring_of(
+    repository: MemoryKeys, clock: HandClock | None = None, *, defaults: Limits = NO_LIMITS
+) -> KeyRing:
+    ring = KeyRing(repository, clock or HandClock(), default_limits=defaults)
     await ring.refresh()
     return ring
 
@@ -133,6 +182,182 @@ def test_a_chosen_secret_must_be_long_and_plain(secret: str) -> None:
     assert not secret or secret not in str(caught.value)
 
 
+def test_an_admin_key_says_so_from_its_first_letters() -> None:
+    secret, key = mint_key("ops", 5.0, kind="admin")
+    assert re.fullmatch(r"drg_admin_[A-Za-z0-9]{32}", secret)
+    assert (key.kind, key.hint) == ("admin", f"drg_admin_…{secret[-4:]}")
+
+
+# --- Replacing them -----------------------------------------------------------------------------
+
+
+def full_key() -> Key:
+    _, key = mint_key("laptop", 5.0)
+    return msgspec.structs.replace(
+        key,
+        account_id=AccountId("acct_other"),
+        project="translation",
+        last_used_s=7.0,
+        scopes=Scopes(models=("local",), networks=("10.0.0.0/8",)),
+        limits=Limits(requests_per_minute=3),
+        creation_token="first",
+    )
+
+
+def test_a_successor_may_do_what_the_old_key_may_and_the_old_one_ends_with_the_grace() -> None:
+    old = full_key()
+    secret, successor, retired = rotate_key(old, NOW_S, 60.0)
+    assert successor.hash == hash_secret(secret)
+    assert (successor.replaces, successor.created_s) == (old.id, NOW_S)
+    assert (successor.last_used_s, successor.expires_s, successor.creation_token) == (None,) * 3
+    same = ("name", "account_id", "project", "scopes", "limits", "kind")
+    assert all(getattr(successor, name) == getattr(old, name) for name in same)
+    assert successor.id != old.id
+    assert retired == msgspec.structs.replace(old, expires_s=NOW_S + 60.0)
+
+
+def test_a_grace_makes_no_key_last_longer() -> None:
+    old = msgspec.structs.replace(full_key(), expires_s=NOW_S + 5)
+    _, successor, retired = rotate_key(old, NOW_S, 60.0)
+    assert (successor.expires_s, retired.expires_s) == (NOW_S + 5, NOW_S + 5)
+
+
+@pytest.mark.parametrize(
+    ("change", "grace_s"),
+    [
+        ({"revoked_s": 1.0}, 0.0),
+        ({"expires_s": NOW_S}, 0.0),
+        ({}, -1.0),
+        ({}, MAX_GRACE_S + 1),
+        ({}, float("nan")),
+    ],
+)
+def test_what_cannot_be_rotated_is_refused(change: dict[str, float], grace_s: float) -> None:
+    with pytest.raises(UnusableKey):
+        rotate_key(msgspec.structs.replace(full_key(), **change), NOW_S, grace_s)
+
+
+async def test_both_keys_hold_for_exactly_the_grace() -> None:
+    old_secret, old = mint_key("n", 0.0)
+    secret, successor, retired = rotate_key(old, NOW_S, 60.0)
+    ring = await ring_of(MemoryKeys(retired, successor))
+    assert ring.authenticate(old_secret, NOW_S + 59.999).key_id == old.id
+    assert ring.authenticate(secret, NOW_S).key_id == successor.id
+    with pytest.raises(Unauthenticated):
+        ring.authenticate(old_secret, NOW_S + 60.0)
+    assert ring.authenticate(secret, NOW_S + 60.0).key_id == successor.id
+
+
+# --- Whose they are -----------------------------------------------------------------------------
+
+
+async def test_a_principal_has_all_that_is_known_of_its_owner() -> None:
+    plan = Plan(
+        id=PlanId("small"),
+        name="Small",
+        limits=Limits(requests_per_minute=60),
+        models=("local", "big"),
+    )
+    account = Account(id=AccountId("acct_a"), name="A", plan_id=plan.id)
+    secret, key = mint_key("n", 0.0)
+    key = msgspec.structs.replace(
+        key,
+        account_id=account.id,
+        project="p",
+        expires_s=2 * NOW_S,
+        scopes=Scopes(models=("big", "other")),
+        limits=Limits(tokens_per_minute=9),
+    )
+    repository = MemoryKeys(key)
+    repository.accounts.append(account)
+    repository.put_plan(plan)
+    defaults = Limits(requests_per_minute=1000, tokens_per_minute=5000)
+    principal = (await ring_of(repository, defaults=defaults)).authenticate(secret, NOW_S)
+    assert (principal.account, principal.project, principal.expires_s) == (account, "p", 2 * NOW_S)
+    assert principal.models == frozenset({"big"})
+    assert principal.key_limits == Limits(tokens_per_minute=9)
+    # Where the plan says nothing, the server's own limits hold.
+    assert principal.account_limits == Limits(requests_per_minute=60, tokens_per_minute=5000)
+
+
+@pytest.mark.parametrize(
+    ("of_key", "of_plan", "allowed"),
+    [
+        (None, None, None),
+        (("a",), None, {"a"}),
+        (None, ("b",), {"b"}),
+        (("a",), ("b",), set()),
+        ((), None, set()),
+    ],
+)
+async def test_models_are_those_that_key_and_plan_allow(
+    of_key: tuple[str, ...] | None, of_plan: tuple[str, ...] | None, allowed: set[str] | None
+) -> None:
+    secret, key = mint_key("n", 0.0)
+    repository = MemoryKeys(msgspec.structs.replace(key, scopes=Scopes(models=of_key)))
+    repository.put_plan(Plan(id=PlanId("p"), name="P", models=of_plan))
+    repository.replace_account(Account(id=DEFAULT_ACCOUNT, name="d", plan_id=PlanId("p")))
+    assert (await ring_of(repository)).authenticate(secret, NOW_S).models == allowed
+
+
+async def test_a_suspended_accounts_keys_are_refused_with_words_and_come_back() -> None:
+    secret, key = mint_key("n", 0.0)
+    repository = MemoryKeys(key)
+    ring = await ring_of(repository)
+    sound = repository.accounts[0]
+    repository.replace_account(msgspec.structs.replace(sound, suspended_s=NOW_S))
+    await ring.refresh()
+    with pytest.raises(Forbidden, match="account of this key is suspended"):
+        ring.authenticate(secret, NOW_S)
+    repository.replace_account(sound)
+    await ring.refresh()
+    assert ring.authenticate(secret, NOW_S).key_id == key.id
+
+
+async def test_a_plans_change_holds_at_the_next_request() -> None:
+    secret, key = mint_key("n", 0.0)
+    repository = MemoryKeys(key)
+    repository.put_plan(Plan(id=PlanId("p"), name="P"))
+    repository.replace_account(Account(id=DEFAULT_ACCOUNT, name="d", plan_id=PlanId("p")))
+    ring = await ring_of(repository)
+    assert ring.authenticate(secret, NOW_S).account_limits == NO_LIMITS
+    limits = Limits(concurrent_requests=2)
+    repository.put_plan(Plan(id=PlanId("p"), name="P", limits=limits))
+    assert ring.is_stale()
+    await ring.refresh()
+    assert ring.authenticate(secret, NOW_S).account_limits == limits
+
+
+async def test_admin_and_client_keys_do_not_do_each_others_work() -> None:
+    client_secret, client = mint_key("c", 0.0)
+    admin_secret, admin = mint_key("a", 0.0, kind="admin")
+    ring = await ring_of(MemoryKeys(client, admin))
+    assert ring.authenticate_admin(admin_secret, NOW_S).key_id == admin.id
+    with pytest.raises(Forbidden, match="admin key"):
+        ring.authenticate(admin_secret, NOW_S)
+    with pytest.raises(Forbidden, match="client key"):
+        ring.authenticate_admin(client_secret, NOW_S)
+    with pytest.raises(Unauthenticated):
+        ring.authenticate_admin("drg_admin_" + "x" * 32, NOW_S)
+
+
+async def test_a_key_without_an_account_is_no_key() -> None:
+    secret, key = mint_key("n", 0.0)
+    repository = MemoryKeys(msgspec.structs.replace(key, account_id=AccountId("acct_gone")))
+    with pytest.raises(Unauthenticated):
+        (await ring_of(repository)).authenticate(secret, NOW_S)
+
+
+async def test_a_key_ends_at_its_moment_and_not_at_a_load() -> None:
+    secret, key = mint_key("n", 0.0)
+    repository = MemoryKeys(msgspec.structs.replace(key, expires_s=NOW_S))
+    ring = await ring_of(repository)
+    assert ring.authenticate(secret, NOW_S - 0.001).key_id == key.id
+    with pytest.raises(Unauthenticated) as caught:
+        ring.authenticate(secret, NOW_S)
+    assert caught.value.message == Unauthenticated.default_message
+
+
 # --- The first key ------------------------------------------------------------------------------
 
 
@@ -140,7 +365,7 @@ async def test_first_start_draws_a_key_and_tells_it_once() -> None:
     repository = MemoryKeys()
     secret = bootstrap_key(repository, 1.0)
     assert secret is not None
-    assert (await ring_of(repository)).authenticate(secret).name == "bootstrap"
+    assert (await ring_of(repository)).authenticate(secret, NOW_S).name == "bootstrap"
     assert bootstrap_key(repository, 2.0) is None
     assert len(repository.keys) == 1
 
@@ -150,7 +375,7 @@ async def test_a_chosen_first_key_is_not_told_and_starting_again_changes_nothing
     assert bootstrap_key(repository, 1.0, CHOSEN) is None
     assert bootstrap_key(repository, 2.0, CHOSEN) is None
     assert len(repository.keys) == 1
-    assert (await ring_of(repository)).authenticate(CHOSEN).name == "bootstrap"
+    assert (await ring_of(repository)).authenticate(CHOSEN, NOW_S).name == "bootstrap"
 
 
 def test_another_chosen_value_is_another_key() -> None:
@@ -198,7 +423,7 @@ async def test_a_key_is_recognised_without_reading_anything() -> None:
     ring = await ring_of(repository)
     for _ in range(3):
         assert not ring.is_stale()
-        principal = ring.authenticate(secret)
+        principal = ring.authenticate(secret, NOW_S)
     assert (principal.key_id, principal.name) == (key.id, "laptop")
     assert repository.reads == 1
 
@@ -208,7 +433,7 @@ async def test_a_ring_is_stale_until_it_is_loaded() -> None:
     ring = KeyRing(MemoryKeys(key), HandClock())
     assert ring.is_stale()
     with pytest.raises(Unauthenticated):
-        ring.authenticate(secret)
+        ring.authenticate(secret, NOW_S)
 
 
 async def test_a_revoked_key_is_refused_at_once() -> None:
@@ -219,7 +444,7 @@ async def test_a_revoked_key_is_refused_at_once() -> None:
     assert ring.is_stale()
     await ring.refresh()
     with pytest.raises(Unauthenticated):
-        ring.authenticate(secret)
+        ring.authenticate(secret, NOW_S)
 
 
 async def test_a_new_key_is_taken_at_once() -> None:
@@ -229,21 +454,78 @@ async def test_a_new_key_is_taken_at_once() -> None:
     repository.add_key(key)
     assert ring.is_stale()
     await ring.refresh()
-    assert ring.authenticate(secret).key_id == key.id
+    assert ring.authenticate(secret, NOW_S).key_id == key.id
 
 
-async def test_a_change_that_nobody_was_told_of_is_found_in_time() -> None:
+async def test_a_change_that_nobody_was_told_of_is_found_beside_the_requests() -> None:
     secret, key = mint_key("n", 0.0)
     repository, clock = MemoryKeys(key), HandClock()
     ring = await ring_of(repository, clock)
     repository.keys.clear()  # as if its process had died before it could tell
+    clock.now_s += MAX_AGE_S - 0.1
+    assert not ring.is_stale()
+    await ring.loaded()
+    assert ring.authenticate(secret, NOW_S).key_id == key.id
+    clock.now_s += 0.1
+    assert not ring.is_stale()  # nobody waits for it
+    assert ring.authenticate(secret, NOW_S).key_id == key.id
+    await ring.loaded()
+    with pytest.raises(Unauthenticated):
+        ring.authenticate(secret, NOW_S)
+
+
+async def test_a_load_beside_the_requests_that_fails_is_logged_and_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    secret, key = mint_key("n", 0.0)
+    repository, clock = MemoryKeys(key), HandClock()
+    ring = await ring_of(repository, clock)
+    repository.failure = StoreUnavailable()
     clock.now_s += MAX_AGE_S
     assert not ring.is_stale()
-    clock.now_s += 0.1
-    assert ring.is_stale()
+    await ring.loaded()
+    assert "keys could not be loaded" in caplog.text
+    assert ring.authenticate(secret, NOW_S).key_id == key.id
+    reads = repository.reads
+    assert not ring.is_stale()
+    await ring.loaded()
+    assert repository.reads == reads
+    repository.failure = None
+    clock.now_s += MAX_AGE_S
+    assert not ring.is_stale()
+    await ring.loaded()
+    assert repository.reads == reads + 1
+
+
+async def test_many_keys_are_loaded_less_often() -> None:
+    class Slow(MemoryKeys):
+        def list_keys(self) -> list[Key]:
+            clock.now_s += 0.5
+            return super().list_keys()
+
+    clock = HandClock()
+    repository = Slow()
+    ring = await ring_of(repository, clock)
+    clock.now_s += 0.5 / MAX_LOADING_SHARE - 0.6
+    assert not ring.is_stale()
+    await ring.loaded()
+    assert repository.reads == 1
+    clock.now_s += 0.2
+    assert not ring.is_stale()
+    await ring.loaded()
+    assert repository.reads == 2
+
+
+async def test_what_has_not_changed_is_not_made_anew() -> None:
+    secret, key = mint_key("n", 0.0)
+    repository, clock = MemoryKeys(key), HandClock()
+    ring = await ring_of(repository, clock)
+    before = ring.authenticate(secret, NOW_S)
+    repository.touch_keys([(key.id, 5.0)])
+    repository.changes += 1
     await ring.refresh()
-    with pytest.raises(Unauthenticated):
-        ring.authenticate(secret)
+    assert repository.reads == 2
+    assert ring.authenticate(secret, NOW_S) is before
 
 
 async def test_a_change_during_a_load_is_loaded_after_it() -> None:
@@ -279,7 +561,7 @@ async def test_a_failed_load_leaves_the_ring_stale_and_can_be_tried_again() -> N
     assert ring.is_stale()
     repository.failure = None
     await ring.refresh()
-    assert ring.authenticate(secret).key_id == key.id
+    assert ring.authenticate(secret, NOW_S).key_id == key.id
 
 
 _SECRET, _KEY = mint_key("n", 0.0)
@@ -292,7 +574,7 @@ _RING = asyncio.run(ring_of(MemoryKeys(_KEY)))
 )
 def test_anything_else_is_refused_in_the_same_words(presented: str) -> None:
     with pytest.raises(Unauthenticated) as caught:
-        _RING.authenticate(presented)
+        _RING.authenticate(presented, NOW_S)
     assert caught.value.message == Unauthenticated.default_message
 
 
@@ -301,15 +583,15 @@ def test_anything_else_is_refused_in_the_same_words(presented: str) -> None:
 def test_one_changed_character_is_enough_to_be_refused(position: int, other: str) -> None:
     changed = _SECRET[:position] + other + _SECRET[position + 1 :]
     if changed == _SECRET:
-        assert _RING.authenticate(changed).key_id == _KEY.id
+        assert _RING.authenticate(changed, NOW_S).key_id == _KEY.id
         return
     with pytest.raises(Unauthenticated):
-        _RING.authenticate(changed)
+        _RING.authenticate(changed, NOW_S)
 
 
 def test_a_huge_secret_is_refused_without_being_hashed() -> None:
     with pytest.raises(Unauthenticated):
-        _RING.authenticate("x" * (MAX_SECRET_CHARS + 1))
+        _RING.authenticate("x" * (MAX_SECRET_CHARS + 1), NOW_S)
 
 
 @settings(max_examples=40, deadline=None)
@@ -334,10 +616,10 @@ def test_the_ring_knows_exactly_the_keys_that_are_valid(changes: list[tuple[str,
                 await ring.refresh()
             for each, (secret, key) in enumerate(made):
                 if each in valid:
-                    assert ring.authenticate(secret).key_id == key.id
+                    assert ring.authenticate(secret, NOW_S).key_id == key.id
                 else:
                     with pytest.raises(Unauthenticated):
-                        ring.authenticate(secret)
+                        ring.authenticate(secret, NOW_S)
 
     asyncio.run(follow())
 
@@ -375,11 +657,11 @@ async def test_a_key_that_another_process_revokes_is_refused_at_the_next_request
     store.add_key(key)
     ring = KeyRing(store, HandClock())
     await ring.refresh()
-    assert ring.authenticate(secret).key_id == key.id
+    assert ring.authenticate(secret, NOW_S).key_id == key.id
     command = [sys.executable, "-c", REVOKE, str(tmp_path), key.id]
     await asyncio.to_thread(subprocess.run, command, check=True)
     assert ring.is_stale()
     await ring.refresh()
     with pytest.raises(Unauthenticated):
-        ring.authenticate(secret)
+        ring.authenticate(secret, NOW_S)
     store.close()

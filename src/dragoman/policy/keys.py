@@ -1,33 +1,48 @@
-"""Clients' keys: how they are made, and how a presented one is recognised.
+"""Keys: how they are made and replaced, and how a presented one is recognised.
 
 A secret has 190 bits of randomness and is kept only as its SHA-256. The ring holds every hash in
-memory: recognising a key is one hash and one look-up, which does no I/O and whose time tells nothing
-of any secret. It is loaded anew when the repository's generation has moved, so a key that any
-process revokes is refused at the next request.
+memory, with all that is known of its owner: recognising a key is one hash and one look-up, which does
+no I/O and whose time tells nothing of any secret. It is loaded anew before the next request when the
+repository's generation has moved, so a key that any process of the machine revokes is refused at
+once; and now and then beside the requests, for changes that nobody told of.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
+import math
 import secrets
 import string
+from collections.abc import Iterable, Sequence
+from typing import Literal, Protocol
 
-from dragoman.errors import Conflict, Unauthenticated
-from dragoman.ports import Clock, KeyRepository
-from dragoman.records.account import Account
+import msgspec
+
+from dragoman.errors import Conflict, DragomanError, Forbidden, Unauthenticated
+from dragoman.policy.networks import Network, is_within, parse_network
+from dragoman.ports import AccountRepository, Clock, KeyRepository
+from dragoman.records.account import DEFAULT_ACCOUNT, Account, Plan
 from dragoman.records.key import Key, KeyId
+from dragoman.records.limits import NO_LIMITS, Limits
 from dragoman.records.principal import Principal
 
+_log = logging.getLogger("dragoman.keys")
+
 SECRET_PREFIX = "drg_sk_"  # noqa: S105 - the part that is no secret
+ADMIN_SECRET_PREFIX = "drg_admin_"  # noqa: S105 - the part that is no secret
 MIN_CHOSEN_CHARS = 16
 MAX_SECRET_CHARS = 256
 MAX_NAME_CHARS = 200
+MAX_GRACE_S = 366 * 86400
 BOOTSTRAP_NAME = "bootstrap"
 
 # The generation tells of every change at once. Should a process die between its commit and telling,
-# or the data directory not be shared memory (a network file system), this bounds the delay.
-MAX_AGE_S = 30.0
+# or the change be made on another machine, this bounds the delay. Such a load delays no request, and
+# takes no more than this share of the time.
+MAX_AGE_S = 1.0
+MAX_LOADING_SHARE = 0.02
 
 _ALPHANUMERIC = string.ascii_letters + string.digits
 _LOWER_ALPHANUMERIC = string.ascii_lowercase + string.digits
@@ -37,26 +52,74 @@ class UnusableKey(ValueError):
     """A name or chosen secret that a key cannot have; the message holds no secret."""
 
 
-def mint_key(name: str, created_s: float, *, secret: str | None = None) -> tuple[str, Key]:
+KeyKind = Literal["client", "admin"]
+_PREFIXES: dict[KeyKind, str] = {"client": SECRET_PREFIX, "admin": ADMIN_SECRET_PREFIX}
+
+
+def draw_secret(kind: KeyKind = "client") -> str:
+    return _PREFIXES[kind] + _draw(_ALPHANUMERIC, 32)
+
+
+def mint_key(
+    name: str, created_s: float, *, secret: str | None = None, kind: KeyKind = "client"
+) -> tuple[str, Key]:
     """A secret, to be shown once, and the key to keep of it; `secret` is a value chosen elsewhere.
 
     Raises `UnusableKey`.
     """
+    name = check_name(name)
+    if secret is None:
+        secret = draw_secret(kind)
+    else:
+        _check_chosen(secret)
+    key_id = KeyId("key_" + _draw(_LOWER_ALPHANUMERIC, 20))
+    return secret, Key(
+        id=key_id,
+        name=name,
+        hash=hash_secret(secret),
+        hint=_hint(secret),
+        created_s=created_s,
+        kind=kind,
+    )
+
+
+def rotate_key(
+    old: Key, now_s: float, grace_s: float, *, secret: str | None = None
+) -> tuple[str, Key, Key]:
+    """A new secret, the key to keep of it, and what becomes of `old`.
+
+    The successor may do all that `old` may. `old` ends when the grace does, or earlier where it would
+    have ended earlier. Raises `UnusableKey` where it has ended already, or the grace is below 0.
+    """
+    if old.revoked_s is not None or (old.expires_s is not None and old.expires_s <= now_s):
+        raise UnusableKey("a key that was revoked or has expired cannot be rotated; make a new one")
+    if not 0 <= grace_s <= MAX_GRACE_S:
+        raise UnusableKey(f"the grace of a rotation is from 0 to {MAX_GRACE_S} seconds")
+    secret, fresh = mint_key(old.name, now_s, secret=secret, kind=old.kind)
+    successor = msgspec.structs.replace(
+        old,
+        id=fresh.id,
+        hash=fresh.hash,
+        hint=fresh.hint,
+        created_s=now_s,
+        last_used_s=None,
+        replaces=old.id,
+        creation_token=None,
+    )
+    ends_s = now_s + grace_s
+    if old.expires_s is not None:
+        ends_s = min(ends_s, old.expires_s)
+    return secret, successor, msgspec.structs.replace(old, expires_s=ends_s)
+
+
+def check_name(name: str) -> str:
+    """The name without space around it. Raises `UnusableKey`."""
     name = name.strip()
     if not name or len(name) > MAX_NAME_CHARS or not name.isprintable():
         raise UnusableKey(
             f"the name of a key must have 1 to {MAX_NAME_CHARS} characters, all of them printable"
         )
-    if secret is None:
-        secret = SECRET_PREFIX + _draw(_ALPHANUMERIC, 32)
-        hint = f"{SECRET_PREFIX}…{secret[-4:]}"
-    else:
-        _check_chosen(secret)
-        hint = f"…{secret[-4:]}"
-    key_id = KeyId("key_" + _draw(_LOWER_ALPHANUMERIC, 20))
-    return secret, Key(
-        id=key_id, name=name, hash=hash_secret(secret), hint=hint, created_s=created_s
-    )
+    return name
 
 
 def hash_secret(secret: str) -> bytes:
@@ -93,62 +156,249 @@ def bootstrap_key(
     return None
 
 
-class KeyRing:
-    """Every key that is valid, by the hash of its secret. Belongs to one event loop.
+class CallerRepository(KeyRepository, AccountRepository, Protocol):
+    """Keys, and whose they are."""
 
-    The caller keeps it fresh: `if ring.is_stale(): await ring.refresh()`.
+
+DEFAULT_OWNER = Account(id=DEFAULT_ACCOUNT, name="default", is_prepaid=False)
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """What the repository has, as it was read."""
+
+    keys: tuple[Key, ...]
+    accounts: tuple[Account, ...]
+    plans: tuple[Plan, ...]
+
+
+class _Caller(msgspec.Struct, frozen=True):
+    """A key that is not revoked, ready to be recognised."""
+
+    principal: Principal
+    kind: KeyKind
+    expires_s: float
+    is_suspended: bool
+
+
+class KeyRing:
+    """Every key that is not revoked, by the hash of its secret. Belongs to one event loop.
+
+    Before it is asked: `if ring.is_stale(): await ring.refresh()`.
     """
 
-    __slots__ = ("_clock", "_generation", "_loaded_s", "_principals", "_refreshing", "_repository")
+    __slots__ = (
+        "_background",
+        "_callers",
+        "_clock",
+        "_default_limits",
+        "_due_s",
+        "_generation",
+        "_kept",
+        "_networks",
+        "_refreshing",
+        "_repository",
+    )
 
-    def __init__(self, repository: KeyRepository, clock: Clock) -> None:
+    def __init__(
+        self, repository: CallerRepository, clock: Clock, *, default_limits: Limits = NO_LIMITS
+    ) -> None:
+        """`default_limits` hold for accounts whose plan says nothing else."""
         self._repository = repository
         self._clock = clock
-        self._principals: dict[bytes, Principal] = {}
+        self._default_limits = default_limits
+        self._callers: dict[bytes, _Caller] = {}
+        self._networks: dict[KeyId, tuple[Network, ...]] = {}
+        self._kept: _Kept | None = None
         self._generation: int | None = None
-        self._loaded_s = 0.0
+        self._due_s = 0.0
         self._refreshing = asyncio.Lock()
+        self._background: asyncio.Task[None] | None = None
 
     def is_stale(self) -> bool:
-        """Whether keys have changed, in any process, since they were loaded. No I/O."""
-        return (
-            self._generation != self._repository.generation()
-            or self._clock.monotonic_s() - self._loaded_s > MAX_AGE_S
-        )
+        """Whether something has changed, in any process, since it was loaded. No I/O.
+
+        Begins a load beside the requests when the last is long ago.
+        """
+        if self._generation != self._repository.generation():
+            return True
+        if self._clock.monotonic_s() >= self._due_s and self._background is None:
+            self._background = asyncio.create_task(self._refresh_in_background())
+        return False
 
     async def refresh(self) -> None:
-        """Load the keys, in a thread; callers who come meanwhile share one load.
+        """Load what has changed, in a thread; callers who come meanwhile share one load.
 
         Raises what the repository raises; the ring then stays stale.
         """
         async with self._refreshing:
-            if self.is_stale():
-                # Read before the keys: a change during the load makes the ring stale again.
-                generation = self._repository.generation()
-                started_s = self._clock.monotonic_s()
-                keys = await asyncio.to_thread(self._repository.list_keys)
-                self._principals = {
-                    key.hash: Principal(
-                        key_id=key.id,
-                        name=key.name,
-                        account=Account(id=key.account_id, name=key.account_id),
-                    )
-                    for key in keys
-                    if key.revoked_s is None
-                }
-                self._generation = generation
-                self._loaded_s = started_s
+            if self._generation != self._repository.generation():
+                await self._load()
 
-    def authenticate(self, secret: str) -> Principal:
-        """Who presents `secret`. Raises `Unauthenticated`, in the same words for every cause."""
+    async def loaded(self) -> None:
+        """Return when no load is under way beside the requests."""
+        if self._background is not None:
+            await self._background
+
+    async def _refresh_in_background(self) -> None:
+        try:
+            async with self._refreshing:
+                await self._load()
+        except DragomanError as error:
+            # What was loaded last still holds, as far as anyone knows.
+            self._due_s = self._clock.monotonic_s() + MAX_AGE_S
+            _log.warning("keys could not be loaded: %s", error.detail or error.message)
+        finally:
+            self._background = None
+
+    async def _load(self) -> None:
+        # Read before the keys: a change during the load makes the ring stale again.
+        generation = self._repository.generation()
+        started_s = self._clock.monotonic_s()
+        read = await asyncio.to_thread(self._read)
+        if read is not None:
+            self._kept, self._callers, self._networks = read
+        self._generation = generation
+        loading_s = self._clock.monotonic_s() - started_s
+        self._due_s = started_s + max(MAX_AGE_S, loading_s / MAX_LOADING_SHARE)
+
+    def _read(
+        self,
+    ) -> tuple[_Kept, dict[bytes, _Caller], dict[KeyId, tuple[Network, ...]]] | None:
+        """Everything anew; `None` where it is what is known already."""
+        repository = self._repository
+        # Accounts after keys and plans after accounts: what one of them names is there.
+        keys = tuple(
+            msgspec.structs.replace(key, last_used_s=None) for key in repository.list_keys()
+        )
+        if hasattr(repository, "list_accounts"):
+            kept = _Kept(keys, tuple(repository.list_accounts()), tuple(repository.list_plans()))
+        else:
+            kept = _Kept(keys, (DEFAULT_OWNER,), ())
+        if kept == self._kept:
+            return None
+        valid = [key for key in kept.keys if key.revoked_s is None]
+        networks = {
+            key.id: _usable_networks(key.scopes.networks)
+            for key in valid
+            if key.scopes.networks is not None
+        }
+        return kept, _callers(valid, kept.accounts, kept.plans, self._default_limits), networks
+
+    def authenticate(self, secret: str, now_s: float) -> Principal:
+        """Who presents a client key's `secret`.
+
+        Raises `Unauthenticated`, in the same words for every cause, or `Forbidden` where the key is
+        sound and yet may not ask for completions.
+        """
+        caller = self._find(secret, now_s)
+        if caller.is_suspended:
+            raise Forbidden(
+                "The account of this key is suspended; ask the operator of this server to resume it."
+            )
+        if caller.kind != "client":
+            raise Forbidden(
+                "This is an admin key, which serves under /admin alone; use a client key here."
+            )
+        return caller.principal
+
+    def require_network(self, principal: Principal, address: str | None) -> None:
+        """Raises `Forbidden` where the key may not be used from `address`; `None`: it is not known."""
+        if principal.scopes.networks is None:
+            return
+        if address is None or not is_within(address, self._networks.get(principal.key_id, ())):
+            raise Forbidden(
+                f"This key may not be used from {address or 'an unknown address'}: it is bound to"
+                " networks. Use it from there, or have its networks changed."
+            )
+
+    def authenticate_admin(self, secret: str, now_s: float) -> Principal:
+        """Who presents an admin key's `secret`. Raises as `authenticate` does."""
+        caller = self._find(secret, now_s)
+        if caller.kind != "admin":
+            raise Forbidden(
+                "This is a client key, which administers nothing; use an admin key here."
+            )
+        return caller.principal
+
+    def _find(self, secret: str, now_s: float) -> _Caller:
         if len(secret) <= MAX_SECRET_CHARS:
-            principal = self._principals.get(hash_secret(secret))
-            if principal is not None:
-                return principal
+            caller = self._callers.get(hash_secret(secret))
+            if caller is not None and now_s < caller.expires_s:
+                return caller
         raise Unauthenticated
 
     def __len__(self) -> int:
-        return len(self._principals)
+        return len(self._callers)
+
+
+def _callers(
+    keys: Iterable[Key], accounts: Sequence[Account], plans: Sequence[Plan], defaults: Limits
+) -> dict[bytes, _Caller]:
+    account_of = {account.id: account for account in accounts}
+    plan_of = {plan.id: plan for plan in plans}
+    found: dict[bytes, _Caller] = {}
+    for key in keys:
+        account = account_of.get(key.account_id)
+        if account is None:
+            # A request of nobody's could not be accounted for.
+            continue
+        plan = None if account.plan_id is None else plan_of.get(account.plan_id)
+        found[key.hash] = _Caller(
+            principal=Principal(
+                key_id=key.id,
+                name=key.name,
+                account=account,
+                project=key.project,
+                expires_s=key.expires_s,
+                scopes=key.scopes,
+                models=_allowed_models(key, plan),
+                key_limits=key.limits,
+                account_limits=defaults if plan is None else _limits_of(plan, defaults),
+            ),
+            kind=key.kind,
+            expires_s=math.inf if key.expires_s is None else key.expires_s,
+            is_suspended=account.suspended_s is not None,
+        )
+    return found
+
+
+def _allowed_models(key: Key, plan: Plan | None) -> frozenset[str] | None:
+    allowed = None if key.scopes.models is None else frozenset(key.scopes.models)
+    if plan is None or plan.models is None:
+        return allowed
+    return frozenset(plan.models) if allowed is None else allowed & frozenset(plan.models)
+
+
+def _limits_of(plan: Plan, defaults: Limits) -> Limits:
+    own = plan.limits
+
+    def either(mine: int | None, default: int | None) -> int | None:
+        return default if mine is None else mine
+
+    return Limits(
+        requests_per_minute=either(own.requests_per_minute, defaults.requests_per_minute),
+        tokens_per_minute=either(own.tokens_per_minute, defaults.tokens_per_minute),
+        concurrent_requests=either(own.concurrent_requests, defaults.concurrent_requests),
+    )
+
+
+def _usable_networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """What cannot be read lets nobody in."""
+    usable = []
+    for text in texts:
+        try:
+            usable.append(parse_network(text))
+        except ValueError as error:
+            _log.warning("a key's network is not usable: %s", error)
+    return tuple(usable)
+
+
+# --- Secrets ------------------------------------------------------------------------------------
+
+
+def _hint(secret: str) -> str:
+    prefix = next((known for known in _PREFIXES.values() if secret.startswith(known)), "")
+    return f"{prefix}…{secret[-4:]}"
 
 
 def _check_chosen(secret: str) -> None:

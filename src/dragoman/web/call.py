@@ -51,11 +51,13 @@ class Call:
         "method",
         "path",
         "request_id",
+        "scope",
         "send",
         "status",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, noise: RandomHex) -> None:
+        self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self._receive = receive

@@ -134,6 +134,8 @@ class HttpProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have the interface and not the class.
         self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self._peer = peer[:2] if isinstance(peer, tuple) else None
         self._connections.open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
@@ -252,6 +254,7 @@ class HttpProtocol(asyncio.Protocol):
             "query_string": url.query or b"",
             "root_path": "",
             "headers": self._headers,
+            "client": self._peer,
         }
         keeps = version == "1.1" and parser.should_keep_alive()
         exchange = Exchange(self, scope, is_kept=keeps, takes_chunks=version == "1.1")
