@@ -36,7 +36,7 @@ def test_any_number_is_read_exactly_or_refused_by_name(dollars: Decimal) -> None
     if is_exact:
         assert Fraction(nano_usd(dollars, "output"), 10**9) == Fraction(dollars)
         return
-    with pytest.raises(ValueError, match="^output is ") as caught:
+    with pytest.raises(ValueError, match=r"^output is ") as caught:
         nano_usd(dollars, "output")
     assert len(str(caught.value)) < 200
 
