@@ -26,6 +26,7 @@ from dragoman.dialects.studio import STUDIO
 from dragoman.http_client import HttpClient, HttpSettings
 from dragoman.pipeline import Pipeline
 from dragoman.policy.keys import KeyRing
+from dragoman.policy.networks import parse_network
 from dragoman.policy.routing import ModelDirectory
 from dragoman.ports import Dialect, Provider
 from dragoman.providers.http import HttpProvider
@@ -154,7 +155,11 @@ def _application(
 ) -> Application:
     directory = ModelDirectory(models, config.default_model)
     pipeline = Pipeline(directory, providers, clock, max_choices=config.max_choices)
-    door = Door(keys, clock)
+    door = Door(
+        keys,
+        clock,
+        trusted_proxies=[parse_network(network) for network in config.trusted_proxies],
+    )
     limits = WebLimits(
         max_body_bytes=config.max_body_bytes,
         body_timeout_s=BODY_TIMEOUT_S,

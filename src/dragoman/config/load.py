@@ -30,6 +30,7 @@ from dragoman.config.models import (
 from dragoman.config.paths import absolute_path, working_directory
 from dragoman.config.settings import Config, ConfigError, Settings
 from dragoman.http_client.settings import ProxySettings
+from dragoman.policy.networks import parse_network
 from dragoman.records.limits import Limits
 
 ENVIRONMENT_PREFIX = "DRAGOMAN_"
@@ -94,6 +95,7 @@ def _complete(
     if settings.local_models and not settings.embedded_model:
         raise ConfigError("local_models are given, and embedded_model is false; remove one of both")
     _check_origins(settings.cors_origins)
+    _check_networks(settings.trusted_proxies)
     local_models = place_local_models(settings, base)
     providers = resolve_providers(settings.providers, table.get("providers", []), base)
     refuse_own_address(providers, settings.host, settings.port)
@@ -104,6 +106,7 @@ def _complete(
         data_dir=_place_data_dir(settings.data_dir, environ),
         default_model=choose_default_model(settings.default_model, local_models, providers),
         cors_origins=settings.cors_origins,
+        trusted_proxies=settings.trusted_proxies,
         max_body_bytes=settings.max_body_bytes,
         max_choices=settings.max_choices,
         workers=settings.workers,
@@ -179,6 +182,14 @@ def _check_origins(origins: tuple[str, ...]) -> None:
             f"cors_origins[{index}] is {origin!r}; use scheme and host without a path, "
             'like "https://app.example.com", or "*"'
         )
+
+
+def _check_networks(networks: tuple[str, ...]) -> None:
+    for index, network in enumerate(networks):
+        try:
+            parse_network(network)
+        except ValueError as error:
+            raise ConfigError(f"trusted_proxies[{index}]: {error}") from None
 
 
 # --- The environment ----------------------------------------------------------------------------

@@ -134,6 +134,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the embedded engine runs. Without it only providers answer."""
     cors_origins: tuple[str, ...] = ()
     """Origins whose web pages may call the server: `https://app.example.com`, or `*` for all."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks of the reverse proxies in front of the server: `10.0.0.0/8`. What they say of who asks
+    (`X-Forwarded-For`) is believed; from anyone else it is ignored."""
     max_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 20 * 1024 * 1024
     """The longest request body; a longer one is answered with 413."""
     max_choices: Annotated[int, Meta(ge=1, le=128)] = 8
@@ -183,6 +186,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     default_model: str
     """An id or alias that exists."""
     cors_origins: tuple[str, ...]
+    trusted_proxies: tuple[str, ...]
+    """Each can be read by `policy.networks`."""
     max_body_bytes: int
     max_choices: int
     workers: int
