@@ -12,6 +12,7 @@ from dragoman.ports.repositories import (
     MoneyRepository,
     PriceRepository,
 )
+from dragoman.records.usage_record import UsageRecord
 
 
 class ServerSecrets(Protocol):
@@ -26,12 +27,17 @@ class Atomic(Protocol):
         ...
 
 
+class FindsUsage(Protocol):
+    def find_usage(self, request_id: str) -> UsageRecord | None: ...
+
+
 class AdministrationStore(
     KeyRepository,
     AccountRepository,
     PriceRepository,
     MoneyRepository,
     AuditRepository,
+    FindsUsage,
     ServerSecrets,
     Atomic,
     Protocol,

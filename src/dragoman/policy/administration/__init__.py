@@ -1,0 +1,88 @@
+"""What administrators do: the one set of operations beneath the admin API and the command line.
+
+Each checks what it is given and says what to do about it, makes its change whole, and leaves one line
+in the audit log; whatever is repeated with the same token or idempotency key changes nothing more.
+All of them wait for the store: call them in a thread.
+"""
+
+from __future__ import annotations
+
+from dragoman.policy.administration.accounts import AccountAdministration, AccountStanding
+from dragoman.policy.administration.amounts import format_usd, parse_usd
+from dragoman.policy.administration.desk import Desk
+from dragoman.policy.administration.keys import KeyAdministration, KeyMade
+from dragoman.policy.administration.money import MoneyAdministration
+from dragoman.policy.administration.prices import PriceAdministration
+from dragoman.policy.administration.wishes import (
+    AccountChange,
+    AccountWish,
+    Adjustment,
+    AlertsWish,
+    KeyChange,
+    KeyWish,
+    LimitsWish,
+    MemberChange,
+    MemberWish,
+    Payment,
+    PlanWish,
+    PriceWish,
+    Refund,
+    RotationWish,
+    ScopesWish,
+    TierWish,
+)
+from dragoman.policy.routing import ModelDirectory
+from dragoman.ports import Clock
+from dragoman.ports.administration import AdministrationStore
+from dragoman.records.audit_event import AuditEvent
+
+
+class Administration:
+    """On behalf of one actor: `key_…` of an admin key, or `cli:USER`."""
+
+    def __init__(
+        self,
+        store: AdministrationStore,
+        clock: Clock,
+        actor: str,
+        *,
+        directory: ModelDirectory | None = None,
+    ) -> None:
+        """`directory` knows the models that keys, plans and prices may name; without it any name will do."""
+        desk = Desk(store, clock, actor, directory)
+        self.accounts = AccountAdministration(desk)
+        self.keys = KeyAdministration(desk)
+        self.prices = PriceAdministration(desk)
+        self.money = MoneyAdministration(desk)
+        self._desk = desk
+
+    def audit(
+        self, *, subject: str | None = None, before: int | None = None, limit: int = 100
+    ) -> list[tuple[int, AuditEvent]]:
+        """Newest first, each with its sequence number; `before` is the one that the last page ended with."""
+        return self._desk.store.list_events(subject=subject, before=before, limit=limit)
+
+
+__all__ = [
+    "AccountChange",
+    "AccountStanding",
+    "AccountWish",
+    "Adjustment",
+    "Administration",
+    "AlertsWish",
+    "KeyChange",
+    "KeyMade",
+    "KeyWish",
+    "LimitsWish",
+    "MemberChange",
+    "MemberWish",
+    "Payment",
+    "PlanWish",
+    "PriceWish",
+    "Refund",
+    "RotationWish",
+    "ScopesWish",
+    "TierWish",
+    "format_usd",
+    "parse_usd",
+]
