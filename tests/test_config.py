@@ -298,6 +298,7 @@ MODEL = ONE_PROVIDER + "[[providers.models]]\n"
         ("header_hold_s = nan", "header_hold_s is nan; use a number from 0 to 86400"),
         ("log_level = 'loud'", "log_level is 'loud'; use one of \"debug\", \"error\", \"info\", \"warning\""),
         ("embedded_model = 'no'", "embedded_model is 'no'; use true or false"),
+        ("trusted_proxies = ['10.0.0.0/33']", "trusted_proxies[0]: '10.0.0.0/33' is no network; write"),
         ("cors_origins = 'x'", "cors_origins is 'x'; use a list, each text"),
         ("cors_origins = ['example.com']", "cors_origins[0] is 'example.com'; use scheme and host"),
         ("cors_origins = ['https://a.example/x']", "cors_origins[0] is 'https://a.example/x'; use"),
