@@ -380,7 +380,7 @@ async def test_a_closed_iterator_frees_the_slot_too(running: RunningModel) -> No
 
 async def test_a_full_queue_refuses_with_a_time_to_return(running: RunningModel) -> None:
     local = running.supervisor.model
-    tickets = running.supervisor.admit(local.slots + local.max_queue)
+    tickets = await running.supervisor.admit(local.slots + local.max_queue)
     try:
         with pytest.raises(Overloaded) as refused:
             await running.ask(chat())

@@ -123,4 +123,4 @@ async def test_a_closed_supervisor_takes_no_more_requests(tmp_path: Path) -> Non
     supervisor = EngineSupervisor(LocalModel(id="x"), tmp_path / "none.gguf", tmp_path)
     await supervisor.aclose()
     with pytest.raises(Draining):
-        supervisor.admit(1)
+        await supervisor.admit(1)

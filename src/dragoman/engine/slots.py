@@ -27,6 +27,16 @@ class Ticket:
         await asyncio.shield(self._turn)
         self._started_s = self._slots.now_s()
 
+    def when_turn(self, then: Callable[[], object]) -> None:
+        """Have `then` called when the slot is this ticket's, for someone who waits elsewhere."""
+
+        def on_turn(turn: asyncio.Future[None]) -> None:
+            if not turn.cancelled():
+                self._started_s = self._slots.now_s()
+                then()
+
+        self._turn.add_done_callback(on_turn)
+
     def release(self) -> None:
         slots, self._slots = self._slots, _NO_SLOTS
         slots.give_back(self._turn, self._started_s)

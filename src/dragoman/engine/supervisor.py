@@ -27,15 +27,14 @@ from pathlib import Path
 
 import msgspec
 
+from dragoman.engine.access import LoadedEngine
+from dragoman.engine.availability import LOAD_TIMEOUT_S, Availability
 from dragoman.engine.link import ChildReady, ChildSettings
 from dragoman.engine.model_files import file_sha256
 from dragoman.engine.slots import Slots, Ticket
-from dragoman.errors import Draining, EngineFailed
+from dragoman.errors import Draining
 from dragoman.records.local_model import LocalModel
 
-LOAD_TIMEOUT_S = 600.0
-RESTART_WAIT_S = 15.0
-"""How long a request waits for an engine that is being restarted."""
 LIVED_S = 30.0
 """An engine that lived for so long did not die of its start."""
 MAX_PAUSE_S = 15.0
@@ -76,16 +75,22 @@ class Engine:
     @contextmanager
     def awaited(self) -> Iterator[None]:
         """Around each wait for the engine. A wait for a slow client is none, and must be outside."""
+        self.begin_wait()
+        try:
+            yield
+        finally:
+            self.end_wait()
+
+    def begin_wait(self) -> None:
         if not self._waiting:
             self._progress_s = self._now_s()
             self.is_awaited.set()
         self._waiting += 1
-        try:
-            yield
-        finally:
-            self._waiting -= 1
-            if not self._waiting:
-                self.is_awaited.clear()
+
+    def end_wait(self) -> None:
+        self._waiting -= 1
+        if not self._waiting:
+            self.is_awaited.clear()
 
     @property
     def silent_s(self) -> float:
@@ -113,14 +118,10 @@ class EngineSupervisor:
         self.restarts = 0
         self.system_fingerprint: str | None = None
         """Known from the first load on."""
-        self.failure: str | None = None
-        """Why there is no engine, in words for the operator, while it fails to start."""
+        self.availability = Availability[Engine]()
         self.last_load_s: float | None = None
         self._runtime_dir = runtime_dir
         self._now_s = now_s
-        self._engine: Engine | None = None
-        self._changed = asyncio.Event()
-        self._closing = False
         self._folder: Path | None = None
         self._task: asyncio.Task[None] | None = None
         self._digest: asyncio.Future[str] | None = None
@@ -135,45 +136,33 @@ class EngineSupervisor:
     @property
     def engine(self) -> Engine | None:
         """The running engine, if there is one at this moment."""
-        return self._engine
+        return self.availability.engine
 
-    async def running(self, *, after: Engine | None = None) -> Engine:
+    @property
+    def failure(self) -> str | None:
+        """Why there is no engine, in words for the operator, while it fails to start."""
+        return self.availability.failure
+
+    async def running(self, *, after: LoadedEngine | None = None) -> Engine:
         """The engine, waited for while it loads; `EngineFailed` when that takes too long or fails.
 
         `after` is known to be gone, perhaps before the supervisor has noticed.
         """
-        if self._engine is not None and self._engine is not after:
-            return self._engine
-        # A first load may take as long as it needs; a restart is quick, or something is wrong.
-        wait_s = LOAD_TIMEOUT_S if self.last_load_s is None else RESTART_WAIT_S
-        try:
-            async with asyncio.timeout(wait_s):
-                return await self._next_engine(after)
-        except TimeoutError:
-            raise EngineFailed(retry_after_s=5.0) from None
+        return await self.availability.running(after)
 
-    async def _next_engine(self, after: Engine | None) -> Engine:
-        while (engine := self._engine) is None or engine is after:
-            if self._closing:
-                raise Draining
-            if self.failure is not None:
-                raise EngineFailed(
-                    "The model cannot be started; the server's log says why.", detail=self.failure
-                )
-            self._changed.clear()
-            await self._changed.wait()
-        return engine
-
-    def admit(self, count: int) -> list[Ticket]:
+    async def admit(self, count: int) -> list[Ticket]:
         """Tickets for `count` answers; `Overloaded` when the queue is full."""
-        if self._closing:
+        return self.take(count)
+
+    def take(self, count: int) -> list[Ticket]:
+        """The same, at once."""
+        if self.availability.is_closing:
             raise Draining
         return self.slots.take(count)
 
     async def aclose(self) -> None:
         """End the child and remove its folder. Running answers fail; drain them first."""
-        self._closing = True
-        self._changed.set()
+        self.availability.close()
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -192,12 +181,12 @@ class EngineSupervisor:
             born_s = self._now_s()
             try:
                 async with self._child() as child:
-                    self.failure = None
+                    self.availability.failure = None
                     await self._until_gone(*child)
             except _LoadFailed as error:
-                self.failure = str(error)
+                self.availability.failure = str(error)
                 _log.error("engine %s cannot be started: %s", self.model.id, error)
-            self._publish(None)
+            self.availability.publish(None)
             if self._now_s() - born_s > LIVED_S:
                 pause_s = 0.0
             self.restarts += 1
@@ -219,10 +208,10 @@ class EngineSupervisor:
             said.is_kept = False
             self.last_load_s = self._now_s() - started_s
             _log.info("engine %s is ready after %.1f s", self.model.id, self.last_load_s)
-            self._publish(engine)
+            self.availability.publish(engine)
             yield process, engine
         finally:
-            self._publish(None)
+            self.availability.publish(None)
             await _end(process)
             drain.cancel()
             _remove(settings.socket_path)
@@ -286,10 +275,6 @@ class EngineSupervisor:
         )
         self.system_fingerprint = "fp_" + hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
-    def _publish(self, engine: Engine | None) -> None:
-        self._engine = engine
-        self._changed.set()
-
     async def _until_gone(self, process: Process, engine: Engine) -> None:
         """Return when the child has died, by itself or because it stopped making progress."""
         watch = asyncio.create_task(self._kill_when_stalled(process, engine))
@@ -308,7 +293,7 @@ class EngineSupervisor:
             if left_s <= 0:
                 _log.error("engine %s made no progress for %.1f s", self.model.id, engine.silent_s)
                 # Withdrawn first: whoever asks from here on waits for the next one.
-                self._publish(None)
+                self.availability.publish(None)
                 process.kill()
                 return
             await asyncio.sleep(left_s + 0.01)

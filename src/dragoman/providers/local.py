@@ -8,7 +8,7 @@ choice only when it is asked for several.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -24,8 +24,7 @@ from dragoman.chat import (
     Usage,
 )
 from dragoman.engine import guard
-from dragoman.engine.slots import Ticket
-from dragoman.engine.supervisor import Engine, EngineSupervisor
+from dragoman.engine.access import EngineAccess, LoadedEngine, Place
 from dragoman.errors import DragomanError, EngineFailed, Internal
 from dragoman.http_client import (
     ConnectFailed,
@@ -85,35 +84,35 @@ def describe_model(local: LocalModel, *, system_fingerprint: str | None = None) 
 
 
 class LocalProvider:
-    """Implements `ports.Provider` over one supervisor for each local model, by the model's id."""
+    """Implements `ports.Provider` over the engine of each local model, by the model's id."""
 
     def __init__(
         self,
-        supervisors: Mapping[str, EngineSupervisor],
+        engines: Mapping[str, EngineAccess],
         client: HttpClient,
         name: str = PROVIDER_NAME,
     ) -> None:
         self.name = name
-        self._supervisors = supervisors
+        self._engines = engines
         self._client = client
 
     async def stream(
         self, request: ChatRequest, model: Model
     ) -> AsyncGenerator[list[StreamEvent], None]:
         """Answer `request`; closing the generator frees the engine's slots."""
-        supervisor = self._supervisor(model)
+        access = self._access(model)
         guard.check_request(request)
-        tickets = supervisor.admit(request.choices)
+        tickets = await access.admit(request.choices)
         try:
-            engine = await supervisor.running()
+            engine = await access.running()
             question = _question(request, engine)
             if len(tickets) == 1:
-                only = self._choice(supervisor, tickets[0], question, 0)
+                only = self._choice(access, tickets[0], question, 0)
                 async with aclosing(only) as batches:
                     async for batch in batches:
                         yield batch
             else:
-                together = self._choices(supervisor, tickets, question)
+                together = self._choices(access, tickets, question)
                 async with aclosing(together) as batches:
                     async for batch in batches:
                         yield batch
@@ -126,13 +125,13 @@ class LocalProvider:
         return None
 
     async def _choices(
-        self, supervisor: EngineSupervisor, tickets: list[Ticket], question: Question
+        self, access: EngineAccess, tickets: Sequence[Place], question: Question
     ) -> AsyncGenerator[list[StreamEvent], None]:
         """Every choice as it comes, interleaved; the last one to finish carries the sum of usage."""
         queue: asyncio.Queue[list[StreamEvent]] = asyncio.Queue(QUEUED_BATCHES)
 
-        async def pump(ticket: Ticket, index: int) -> None:
-            choice = self._choice(supervisor, ticket, question, index)
+        async def pump(ticket: Place, index: int) -> None:
+            choice = self._choice(access, ticket, question, index)
             try:
                 async with aclosing(choice) as batches:
                     async for batch in batches:
@@ -172,12 +171,12 @@ class LocalProvider:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _choice(
-        self, supervisor: EngineSupervisor, ticket: Ticket, question: Question, index: int
+        self, access: EngineAccess, ticket: Place, question: Question, index: int
     ) -> AsyncGenerator[list[StreamEvent], None]:
         await ticket.wait()
-        engine = await supervisor.running()
+        engine = await access.running()
         answer = AnswerReader(question, index)
-        yield [Started(index, system_fingerprint=supervisor.system_fingerprint)]
+        yield [Started(index, system_fingerprint=access.system_fingerprint)]
         reader = ChunkReader()
         body = question.body(index)
         response: HttpResponse | None = None
@@ -187,7 +186,7 @@ class LocalProvider:
                     response = await self._client.send(_chat_request(engine, body))
             except ConnectFailed:
                 # It died before it had this request: the next one takes it.
-                engine = await supervisor.running(after=engine)
+                engine = await access.running(after=engine)
             with engine.awaited():
                 if response is None:
                     response = await self._client.send(_chat_request(engine, body))
@@ -214,14 +213,14 @@ class LocalProvider:
 
     async def count_input(self, request: ChatRequest, model: Model) -> int | None:
         """The prompt's exact length, as the model's own template and vocabulary make it."""
-        supervisor = self._supervisor(model)
+        access = self._access(model)
         guard.check_request(request)
-        engine = await supervisor.running()
+        engine = await access.running()
         question = _question(request, engine)
         body = await self._ask_once(engine, "/v1/chat/completions/input_tokens", question.body(0))
         return decode_input_tokens(body).input_tokens
 
-    async def _ask_once(self, engine: Engine, path: str, body: bytes) -> bytes:
+    async def _ask_once(self, engine: LoadedEngine, path: str, body: bytes) -> bytes:
         request = HttpRequest(_endpoint(engine, "POST", path), body, timeouts=COUNT_TIMEOUTS)
         response: HttpResponse | None = None
         try:
@@ -238,30 +237,30 @@ class LocalProvider:
 
     async def check(self) -> ProviderHealth:
         """Whether every engine runs; one that is still loading is no fault."""
-        for name, supervisor in self._supervisors.items():
-            if supervisor.failure is not None:
+        for name, access in self._engines.items():
+            if access.failure is not None:
                 return ProviderHealth(
                     ok=False,
-                    message=f"model '{name}' cannot be started: {supervisor.failure}",
-                    remedy=f"check that {supervisor.model_path} is a GGUF file that fits into memory",
+                    message=f"model '{name}' cannot be started: {access.failure}",
+                    remedy=f"check that {access.model_path} is a GGUF file that fits into memory",
                 )
-        loading = [name for name, each in self._supervisors.items() if each.engine is None]
+        loading = [name for name, each in self._engines.items() if each.engine is None]
         if loading:
             return ProviderHealth(ok=True, message=f"loading: {', '.join(loading)}")
-        return ProviderHealth(ok=True, message=f"running: {', '.join(self._supervisors)}")
+        return ProviderHealth(ok=True, message=f"running: {', '.join(self._engines)}")
 
     async def aclose(self) -> None:
         """End every engine."""
-        await asyncio.gather(*(each.aclose() for each in self._supervisors.values()))
+        await asyncio.gather(*(each.aclose() for each in self._engines.values()))
 
-    def _supervisor(self, model: Model) -> EngineSupervisor:
-        supervisor = self._supervisors.get(model.upstream_name)
-        if supervisor is None:
+    def _access(self, model: Model) -> EngineAccess:
+        access = self._engines.get(model.upstream_name)
+        if access is None:
             raise Internal(detail=f"no engine runs {model.upstream_name!r}")
-        return supervisor
+        return access
 
 
-def _question(request: ChatRequest, engine: Engine) -> Question:
+def _question(request: ChatRequest, engine: LoadedEngine) -> Question:
     return ask(
         request,
         vocabulary=engine.vocabulary,
@@ -270,7 +269,7 @@ def _question(request: ChatRequest, engine: Engine) -> Question:
     )
 
 
-def _endpoint(engine: Engine, method: str, path: str) -> Endpoint:
+def _endpoint(engine: LoadedEngine, method: str, path: str) -> Endpoint:
     # Its kept connections do not survive a streamed answer.
     headers = [
         ("Authorization", f"Bearer {engine.key}"),
@@ -280,7 +279,7 @@ def _endpoint(engine: Engine, method: str, path: str) -> Endpoint:
     return Endpoint(method, f"http://engine{path}", headers, unix_socket=engine.socket_path)
 
 
-def _chat_request(engine: Engine, body: bytes) -> HttpRequest:
+def _chat_request(engine: LoadedEngine, body: bytes) -> HttpRequest:
     return HttpRequest(_endpoint(engine, "POST", "/v1/chat/completions"), body, timeouts=TIMEOUTS)
 
 
