@@ -53,8 +53,10 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     def cost(self, usage: Usage) -> NanoUSD:
         """What `usage` costs: the sum is rounded down, once."""
         tier = self.tier(usage.input_tokens)
-        cached, written = usage.cached_input_tokens, usage.cache_write_tokens
-        plain = max(0, usage.input_tokens - cached - written)
+        # A provider may report that more was cached than there was: no token is charged twice.
+        cached = min(usage.cached_input_tokens, usage.input_tokens)
+        written = min(usage.cache_write_tokens, usage.input_tokens - cached)
+        plain = usage.input_tokens - cached - written
         total = (
             plain * tier.input
             + cached * tier.cached_input
