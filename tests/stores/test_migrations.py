@@ -17,11 +17,12 @@ from sqlalchemy import create_engine
 from dragoman.records.account import DEFAULT_ACCOUNT
 from dragoman.records.key import Key, KeyId
 from dragoman.stores import inspect_schema, open_store
+from dragoman.stores.connection import connect, read_version
+from dragoman.stores.creation import create_schema
 from dragoman.stores.migrate import SCRIPTS, upgrade_sqlite
 from dragoman.stores.open import DATABASE_NAME
 from dragoman.stores.revisions import HEAD, REVISIONS
 from dragoman.stores.schema import metadata
-from dragoman.stores.sqlite import connect, create_schema, read_version
 from dragoman.stores.statements.compilation import COMPILED, compiled_sources
 
 

@@ -8,12 +8,14 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
-from dragoman.ports import KeyRepository
+from dragoman.stores.connection import connect, read_version
+from dragoman.stores.creation import create_schema
+from dragoman.stores.database import Database
 from dragoman.stores.generation import Generation
 from dragoman.stores.revisions import HEAD, REVISIONS
-from dragoman.stores.sqlite import SqliteStore, connect, create_schema, read_version
+from dragoman.stores.sqlite import SqliteStore
 from dragoman.stores.store_failed import StoreFailed
 
 DATABASE_NAME = "dragoman.db"
@@ -23,10 +25,8 @@ LOCK_NAME = "migration.lock"
 SchemaState = Literal["absent", "old", "current", "newer", "unreadable"]
 
 
-class Store(KeyRepository, Protocol):
-    """Every repository, over one database."""
-
-    def close(self) -> None: ...
+Store = SqliteStore
+"""Every repository, over one database."""
 
 
 def open_store(data_dir: Path) -> Store:
@@ -53,7 +53,7 @@ def open_store(data_dir: Path) -> Store:
             f"{error.filename or data_dir} cannot be used: {error.strerror}; "
             "make it writable for this user, or set data_dir to another directory"
         ) from error
-    return SqliteStore(connection, generation)
+    return SqliteStore(Database(path, connection, generation))
 
 
 def inspect_schema(data_dir: Path) -> SchemaState:

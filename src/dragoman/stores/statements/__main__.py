@@ -1,7 +1,9 @@
-"""Compiles every statement anew."""
+"""Compiles statements anew: of the areas that are named, or every one."""
 
 from __future__ import annotations
 
-from dragoman.stores.statements.compilation import write_compiled
+import sys
 
-write_compiled()
+from dragoman.stores.statements.compilation import AREAS, write_compiled
+
+write_compiled(sys.argv[1:] or AREAS)

@@ -7,6 +7,7 @@ an older one goes through the migrations. Tests compare the two ways.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +54,14 @@ def _name_of(index: Any) -> str:
     return str(index.name)
 
 
-def compiled_sources() -> dict[str, str]:
-    """The text of each file in `compiled`, by its name."""
+def compiled_sources(areas: Iterable[str] = AREAS) -> dict[str, str]:
+    """The text of each file in `compiled`, by its name; of `areas`, and of the tables."""
     # The stubs leave the argument out that every DBAPI dialect takes.
     make_dialect: Any = sqlite.dialect
     dialect = make_dialect(paramstyle="named")
     tables = "".join(f'    """\\\n{text}\n""",\n' for text in definitions(dialect))
     sources = {"__init__.py": _HEAD, "tables.py": f"{_HEAD}\nSQLITE_TABLES = (\n{tables})\n"}
-    for area in AREAS:
+    for area in areas:
         module = importlib.import_module(f"dragoman.stores.statements.{area}")
         lines = [
             f'SQLITE_{name} = """\\\n{compile_statement(statement, dialect)}\n"""\n'
@@ -70,6 +71,6 @@ def compiled_sources() -> dict[str, str]:
     return sources
 
 
-def write_compiled() -> None:
-    for name, source in compiled_sources().items():
+def write_compiled(areas: Iterable[str] = AREAS) -> None:
+    for name, source in compiled_sources(areas).items():
         (COMPILED / name).write_text(source)
