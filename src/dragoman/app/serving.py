@@ -105,6 +105,8 @@ async def _serve(config: Config, take_seat: Callable[[], Seat]) -> None:
     seat = take_seat()
     clock = SystemClock()
     async with AsyncExitStack() as closing:
+        # Entered first, left last: a second signal must not end what closes in between.
+        closing.enter_context(seat.stop.on_signals())
         store = open_store(config.data_dir)
         closing.callback(store.close)
         client = HttpClient(HttpSettings(proxy=config.proxies))

@@ -30,6 +30,9 @@ def serve(
     port: Annotated[
         int | None, typer.Option(metavar="NUMBER", help="The port to listen on. [8000]")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="How many processes serve. [1]")
+    ] = None,
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     log_level: Annotated[
@@ -48,6 +51,7 @@ def serve(
         config,
         host=host,
         port=port,
+        workers=workers,
         data_dir=data_dir,
         log_level=log_level,
         log_format=log_format,
@@ -55,11 +59,14 @@ def serve(
     _require_port(settings.host, settings.port)
     settings = _install_model(settings)
     _show_first_key(settings)
-    from dragoman.app import serve as run
     from dragoman.config import ConfigError
     from dragoman.errors import DragomanError
 
     try:
+        if settings.workers == 1:
+            from dragoman.app import serve as run
+        else:
+            from dragoman.app.supervising import supervise as run
         run(settings)
     except OSError as error:
         raise _port_failure(settings.host, settings.port, error) from error

@@ -41,8 +41,8 @@ def listen(host: str, port: int) -> socket.socket:
 class Acceptor(Protocol):
     """Where connections come from."""
 
-    async def begin(self, protocol: Callable[[], asyncio.Protocol]) -> None:
-        """Give every connection a protocol of its own from now on."""
+    async def begin(self, connections: Connections) -> None:
+        """Let every connection join `connections` from now on."""
         ...
 
     def close(self) -> None:
@@ -57,9 +57,11 @@ class Listener:
         self._sock = sock
         self._server: asyncio.Server | None = None
 
-    async def begin(self, protocol: Callable[[], asyncio.Protocol]) -> None:
+    async def begin(self, connections: Connections) -> None:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(protocol, sock=self._sock, backlog=BACKLOG)
+        self._server = await loop.create_server(
+            connections.protocol, sock=self._sock, backlog=BACKLOG
+        )
 
     def close(self) -> None:
         if self._server is not None:
@@ -105,16 +107,15 @@ async def run_until_stopped(
     Being hurried ends the grace. Returns when everything is closed.
     """
     connections = Connections(application)
-    with stop.on_signals():
-        await acceptor.begin(connections.protocol)
-        try:
-            await when_ready()
-            await stop.asked.wait()
-            _log.info("stopping: %d answers under way", len(in_flight))
-            await _drain(in_flight, grace_s, stop.hurried)
-        finally:
-            acceptor.close()
-            await connections.close(CUT_WAIT_S)
+    await acceptor.begin(connections)
+    try:
+        await when_ready()
+        await stop.asked.wait()
+        _log.info("stopping: %d answers under way", len(in_flight))
+        await _drain(in_flight, grace_s, stop.hurried)
+    finally:
+        acceptor.close()
+        await connections.close(CUT_WAIT_S)
 
 
 async def _drain(in_flight: InFlight, grace_s: float, hurry: asyncio.Event) -> None:
