@@ -22,6 +22,7 @@ _WANTED_HEADERS = {
     b"anthropic-beta": "anthropic-beta",
     b"authorization": "authorization",
     b"content-length": "content-length",
+    b"idempotency-key": "idempotency-key",
     b"if-none-match": "if-none-match",
     b"origin": "origin",
     b"x-api-key": "x-api-key",
@@ -48,6 +49,7 @@ class Call:
         "has_body_left",
         "headers",
         "is_answered",
+        "late_headers",
         "method",
         "path",
         "request_id",
@@ -70,6 +72,8 @@ class Call:
                 self.headers[wanted] = value.decode("latin-1")
         self.common_headers: Headers = []
         """Whatever the answer turns out to be, these come with it."""
+        self.late_headers: Callable[[], Headers] | None = None
+        """Those that are known only when the answer begins."""
         self.has_body_left = self.method not in ("GET", "HEAD", "OPTIONS")
         self.is_answered = False
         self.status = 0
@@ -129,6 +133,8 @@ class Call:
         self.status = status
         headers.append((b"x-request-id", self.request_id.encode()))
         headers += self.common_headers
+        if self.late_headers is not None:
+            headers += self.late_headers()
         if self.has_body_left:
             # What is left of the body is not read: the connection cannot be used again.
             headers.append((b"connection", b"close"))

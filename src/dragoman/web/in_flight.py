@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
-from typing import Literal
+from typing import Literal, Protocol
 
 from dragoman.errors import Draining
 from dragoman.web.call import Call
@@ -21,18 +21,27 @@ WATCH_AFTER_S = 0.25
 meanwhile is seen when the watch begins, well within the second in which it has to be."""
 
 
+class Settles(Protocol):
+    """Something that knows when an answer may not be taken back any more."""
+
+    @property
+    def is_closed(self) -> bool: ...
+
+
 class Guard:
     """Cancels the current task when the client goes. Enter it after the body was read.
 
     On leaving, a cancellation that came from here is turned into `on_cancelled`'s business: it is
-    swallowed, and `why` tells its reason.
+    swallowed, and `why` tells its reason. Once `settles` is closed the answer is paid for: a stop of the
+    server then lets it end.
     """
 
-    __slots__ = ("_call", "_in_flight", "_task", "_timer", "_watch", "why")
+    __slots__ = ("_call", "_in_flight", "_settles", "_task", "_timer", "_watch", "why")
 
-    def __init__(self, call: Call, in_flight: InFlight) -> None:
+    def __init__(self, call: Call, in_flight: InFlight, settles: Settles | None = None) -> None:
         self._call = call
         self._in_flight = in_flight
+        self._settles = settles
         self._watch: asyncio.Task[None] | None = None
         self.why: WhyCancelled | None = None
 
@@ -52,6 +61,8 @@ class Guard:
         self.cancel("client_gone")
 
     def cancel(self, why: WhyCancelled) -> None:
+        if why == "server_stops" and self._settles is not None and self._settles.is_closed:
+            return
         if self.why is None:
             self.why = why
             self._task.cancel()
