@@ -9,16 +9,19 @@ from dragoman.ports.dialects import Dialect, Example, StreamEncoder, WireTypes
 from dragoman.ports.providers import Provider, ProviderHealth
 from dragoman.ports.repositories import (
     AccountRepository,
+    AlertRepository,
     AuditRepository,
     Generations,
     KeyRepository,
     MoneyRepository,
     PriceRepository,
+    UsageRepository,
 )
 
 __all__ = [
     "AccountRepository",
     "Accounting",
+    "AlertRepository",
     "AuditRepository",
     "Clock",
     "Dialect",
@@ -30,5 +33,6 @@ __all__ = [
     "Provider",
     "ProviderHealth",
     "StreamEncoder",
+    "UsageRepository",
     "WireTypes",
 ]

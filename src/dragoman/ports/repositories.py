@@ -7,15 +7,18 @@ does not exist.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from dragoman.chat import NanoUSD
 from dragoman.records.account import Account, AccountId, Member, MemberId, Plan, PlanId
+from dragoman.records.alert import Alert
 from dragoman.records.audit_event import AuditEvent
 from dragoman.records.key import Key, KeyId
 from dragoman.records.ledger_entry import Balance, LedgerEntry
 from dragoman.records.price import Price
+from dragoman.records.usage_query import KeptUsage, UsageFilter, UsageGroups, UsagePage
+from dragoman.records.usage_record import UsageRecord
 
 
 class Generations(Protocol):
@@ -121,4 +124,49 @@ class AuditRepository(Protocol):
         self, *, subject: str | None = None, before: int | None = None, limit: int = 100
     ) -> list[tuple[int, AuditEvent]]:
         """Newest first, each with its sequence number."""
+        ...
+
+
+class UsageRepository(Protocol):
+    """Answers come from one moment of the database, within a time, or `StoreUnavailable` is raised."""
+
+    def list_usage(
+        self, asked: UsageFilter, *, before: int | None = None, limit: int = 100
+    ) -> UsagePage:
+        """The newest first, by when requests came. `before`: what the last page ended with."""
+        ...
+
+    def usage_groups(self, asked: UsageFilter, by: Sequence[str]) -> UsageGroups:
+        """Sums by one or two of `GROUPINGS` and `label:NAME`; with none, of everything.
+
+        Days that are whole (UTC) are answered from sums, which outlive the records. Raises
+        `InvalidRequest` for another grouping.
+        """
+        ...
+
+    def export_usage(self, asked: UsageFilter) -> Iterator[list[KeptUsage]]:
+        """All of it, the oldest first, as of the beginning; in chunks, between which it may be left.
+
+        Raises `StoreUnavailable` where records are deleted meanwhile that were still to come.
+        """
+        ...
+
+    def find_usage(self, request_id: str) -> UsageRecord | None: ...
+
+
+class AlertRepository(Protocol):
+    """The outbox: alerts are added where money moves, and sent by one process."""
+
+    def due_alerts(self, now_s: float, limit: int = 100) -> list[Alert]:
+        """Those to be sent by now, oldest first."""
+        ...
+
+    def next_alert_s(self) -> float | None:
+        """When the next one is due; `None`: none waits."""
+        ...
+
+    def note_delivery(self, sequence: int, at_s: float) -> None: ...
+
+    def note_failed_delivery(self, sequence: int, reason: str, retry_s: float | None) -> None:
+        """`None`: it is given up."""
         ...
