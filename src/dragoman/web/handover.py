@@ -178,8 +178,10 @@ class HandedConnections:
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._loop.remove_reader(self._channel)
-        self._channel.close()
+        self._timer = None
+        if self._channel.fileno() >= 0:
+            self._loop.remove_reader(self._channel)
+            self._channel.close()
 
     def _receive(self) -> None:
         for _ in range(ACCEPT_AT_ONCE):
