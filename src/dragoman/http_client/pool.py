@@ -24,6 +24,7 @@ from dragoman.http_client.errors import (
     TimedOut,
     TlsFailed,
 )
+from dragoman.http_client.public_addresses import is_named_public, public_addresses
 from dragoman.http_client.settings import HttpSettings, Proxy
 from dragoman.http_client.tunnel import open_tunnel
 
@@ -128,6 +129,8 @@ class Pool:
 
     async def _connect(self, connection: Connection) -> None:
         origin, proxy, loop = self._origin, self._proxy, self._loop
+        if proxy is not None and self._settings.public_only and not is_named_public(origin.host):
+            raise ConnectFailed(f"{origin.host} is not on the public Internet")
         try:
             if origin.socket_path is not None:
                 await loop.create_unix_connection(lambda: connection, origin.socket_path)
@@ -136,17 +139,8 @@ class Pool:
                 await open_tunnel(loop, proxy, origin, context, connection)
             elif proxy is not None:
                 await loop.create_connection(lambda: connection, proxy.host, proxy.port)
-            elif origin.is_tls:
-                context = await self._tls_context()
-                await loop.create_connection(
-                    lambda: connection,
-                    origin.host,
-                    origin.port,
-                    ssl=context,
-                    server_hostname=origin.host,
-                )
             else:
-                await loop.create_connection(lambda: connection, origin.host, origin.port)
+                await self._connect_directly(connection)
         except HttpClientError:
             raise
         except ssl.SSLCertVerificationError as error:
@@ -161,6 +155,26 @@ class Pool:
             through = f" through the proxy {proxy.host}:{proxy.port}" if proxy is not None else ""
             text = f"{origin}{through}: {_reason(error)}"
             raise (ProxyFailed if proxy is not None else ConnectFailed)(text) from error
+
+    async def _connect_directly(self, connection: Connection) -> None:
+        origin = self._origin
+        hosts = [origin.host]
+        if self._settings.public_only:
+            hosts = await public_addresses(origin.host, origin.port)
+        context = await self._tls_context() if origin.is_tls else None
+        name = origin.host if origin.is_tls else None
+        for index, host in enumerate(hosts):
+            try:
+                await self._loop.create_connection(
+                    lambda: connection, host, origin.port, ssl=context, server_hostname=name
+                )
+            except ssl.SSLError:
+                raise
+            except OSError:
+                if index == len(hosts) - 1:
+                    raise
+            else:
+                return
 
     # --- What connections tell their pool ---
 

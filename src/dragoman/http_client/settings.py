@@ -28,6 +28,9 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     ca_file: str | None = None
     """PEM file of authorities to trust besides the system's."""
     proxy: ProxySettings = ProxySettings()
+    public_only: bool = False
+    """Connect to no address but the public Internet's: for targets that somebody else names. Through a proxy,
+    names are looked up by the proxy, and only addresses are checked here."""
     keepalive_s: float = 55.0
     """How long an unused connection is kept: a little under the minute that most servers keep it."""
     max_age_s: float = 900.0
