@@ -82,6 +82,8 @@ def load_config(
             "put a proxy with TLS before it, or use 127.0.0.1"
         )
     warnings += warn_of_open_secrets(config.providers)
+    if not config.accounting:
+        warnings.append("accounting is off: what is used is neither recorded nor charged")
     return msgspec.structs.replace(config, origins=tuple(origins.items()), warnings=tuple(warnings))
 
 
@@ -115,6 +117,7 @@ def _complete(
             tokens_per_minute=settings.tokens_per_minute,
             concurrent_requests=settings.concurrent_requests,
         ),
+        accounting=settings.accounting,
         usage_retention_days=settings.usage_retention_days,
         webhook_allow_private=settings.webhook_allow_private,
         header_hold_s=settings.header_hold_s,

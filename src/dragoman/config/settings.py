@@ -149,6 +149,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The most tokens, input and output together, within any 60 seconds, of such an account."""
     concurrent_requests: Annotated[int, Meta(ge=0)] = 100_000
     """The most requests at once of such an account."""
+    accounting: bool = True
+    """Whether usage is recorded and charged. Off, which is for measuring what that costs, only accounts that
+    have neither a balance nor a monthly limit are served."""
     usage_retention_days: Annotated[int, Meta(ge=0)] = 0
     """Usage records older than this are deleted; their sums by day are kept. 0 keeps everything."""
     webhook_allow_private: bool = False
@@ -193,6 +196,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     workers: int
     limits: Limits
     """Of an account whose plan says nothing else."""
+    accounting: bool
     usage_retention_days: int
     """0: for ever."""
     webhook_allow_private: bool
