@@ -21,6 +21,26 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 
 
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    # One that nobody has reaped yet is over all the same.
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
 class ServerProcess:
     """Starts on entering, stops with SIGTERM on leaving. The port is the kernel's choice."""
 
@@ -50,6 +70,11 @@ class ServerProcess:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def workers(self) -> list[int]:
+        """The processes that serve, where there are several, in no order."""
+        return [pid for pid in children_of(self.pid) if "dragoman.app.worker" in _command(pid)]
 
     @property
     def log(self) -> str:
