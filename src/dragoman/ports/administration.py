@@ -11,8 +11,8 @@ from dragoman.ports.repositories import (
     KeyRepository,
     MoneyRepository,
     PriceRepository,
+    UsageRepository,
 )
-from dragoman.records.usage_record import UsageRecord
 
 
 class ServerSecrets(Protocol):
@@ -27,17 +27,13 @@ class Atomic(Protocol):
         ...
 
 
-class FindsUsage(Protocol):
-    def find_usage(self, request_id: str) -> UsageRecord | None: ...
-
-
 class AdministrationStore(
     KeyRepository,
     AccountRepository,
     PriceRepository,
     MoneyRepository,
     AuditRepository,
-    FindsUsage,
+    UsageRepository,
     ServerSecrets,
     Atomic,
     Protocol,

@@ -13,6 +13,7 @@ from dragoman.policy.administration.desk import Desk
 from dragoman.policy.administration.keys import KeyAdministration, KeyMade
 from dragoman.policy.administration.money import MoneyAdministration
 from dragoman.policy.administration.prices import PriceAdministration
+from dragoman.policy.administration.usage import UsageAdministration, UsageQuestion, usage_row
 from dragoman.policy.administration.wishes import (
     AccountChange,
     AccountWish,
@@ -54,6 +55,7 @@ class Administration:
         self.keys = KeyAdministration(desk)
         self.prices = PriceAdministration(desk)
         self.money = MoneyAdministration(desk)
+        self.usage = UsageAdministration(desk)
         self._desk = desk
 
     def audit(
@@ -83,6 +85,8 @@ __all__ = [
     "RotationWish",
     "ScopesWish",
     "TierWish",
+    "UsageQuestion",
     "format_usd",
     "parse_usd",
+    "usage_row",
 ]

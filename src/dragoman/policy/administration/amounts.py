@@ -10,8 +10,6 @@ from dragoman.errors import InvalidRequest
 NANO = 1_000_000_000
 MAX_AMOUNT = NanoUSD(100_000_000 * NANO)
 """The most that one posting moves: a hundred million dollars."""
-MAX_BALANCE = NanoUSD(10 * MAX_AMOUNT)
-"""Far from where 64 bits end, so that no sum can leave them."""
 
 _DECIMAL = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9}))?", re.ASCII)
 

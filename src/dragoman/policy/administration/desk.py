@@ -97,6 +97,11 @@ class Desk:
             )
         return model.id
 
+    def answering_model(self, name: str) -> str:
+        """The id that records have for `name`: also of models that are no more."""
+        model = None if self._directory is None else self._directory.resolve(name)
+        return name if model is None else model.id
+
     def derive(self, *parts: str) -> bytes:
         """64 bytes that are the same for the same parts, and that nobody else can tell.
 

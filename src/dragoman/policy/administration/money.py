@@ -8,7 +8,6 @@ from dragoman.chat import NanoUSD
 from dragoman.errors import Conflict, InvalidRequest, UnknownEntity
 from dragoman.policy.administration.amounts import (
     MAX_AMOUNT,
-    MAX_BALANCE,
     format_usd,
     resolve_amount,
 )
@@ -44,7 +43,6 @@ class MoneyAdministration:
         payment = checked(payment)
         account = self._desk.account(account_id)
         amount = _positive(resolve_amount(payment.amount_nano_usd, payment.amount))
-        self._refuse_overfull(account.id, amount)
         return self._post(
             _Posting(
                 account_id=account.id,
@@ -78,7 +76,6 @@ class MoneyAdministration:
         else:
             key = _own_key(idempotency_key)
         amount = _positive(amount)
-        self._refuse_overfull(account.id, amount)
         return self._post(
             _Posting(
                 account_id=account.id,
@@ -100,7 +97,6 @@ class MoneyAdministration:
         amount = resolve_amount(adjustment.amount_nano_usd, adjustment.amount)
         if not amount or abs(amount) > MAX_AMOUNT:
             raise _unusable_amount("must not be 0")
-        self._refuse_overfull(account.id, amount)
         return self._post(
             _Posting(
                 account_id=account.id,
@@ -178,14 +174,6 @@ class MoneyAdministration:
                 param="amount",
             )
         return record.cost_nano_usd if wished is None else wished
-
-    def _refuse_overfull(self, account_id: AccountId, amount: NanoUSD) -> None:
-        balance = self._desk.store.balance(account_id, self._desk.now_s())
-        if balance.total_nano_usd + amount > MAX_BALANCE:
-            raise Conflict(
-                f"amount: a balance may be at most {format_usd(MAX_BALANCE)} US dollars",
-                param="amount",
-            )
 
 
 def _positive(amount: NanoUSD | None) -> NanoUSD:
