@@ -24,11 +24,11 @@ Page = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 _STATIC = Path(__file__).parent / "static"
 _STATIC_TYPES = {
-    "/docs/page.css": b"text/css; charset=utf-8",
-    "/docs/page.js": b"text/javascript; charset=utf-8",
-    "/docs/icon.svg": b"image/svg+xml",
+    "page.css": b"text/css; charset=utf-8",
+    "page.js": b"text/javascript; charset=utf-8",
+    "icon.svg": b"image/svg+xml",
 }
-PATHS = ("/openapi.json", "/docs", *_STATIC_TYPES)
+PATHS = ("/openapi.json", "/docs", *(f"/docs/{name}" for name in _STATIC_TYPES))
 
 
 class InterfacePages:
@@ -58,17 +58,23 @@ class InterfacePages:
         from dragoman.web.docs_page import render_page  # noqa: PLC0415
 
         html = render_page(msgspec.json.decode(self.document)).encode()
-        pages = {
-            "/openapi.json": _page(self.document, b"application/json"),
-            "/docs": _page(html, b"text/html; charset=utf-8"),
+        return {
+            "/openapi.json": page_of(self.document, b"application/json"),
+            "/docs": page_of(html, b"text/html; charset=utf-8"),
+            **static_pages("/docs"),
         }
-        for path, media_type in _STATIC_TYPES.items():
-            body = (_STATIC / path.removeprefix("/docs/")).read_bytes()
-            pages[path] = _page(body, media_type)
-        return pages
 
 
-def _page(body: bytes, media_type: bytes) -> Page:
+def static_pages(page_path: str) -> dict[str, Page]:
+    """The files of a page at `page_path`, which stand below it."""
+    return {
+        f"{page_path}/{name}": page_of((_STATIC / name).read_bytes(), media_type)
+        for name, media_type in _STATIC_TYPES.items()
+    }
+
+
+def page_of(body: bytes, media_type: bytes) -> Page:
+    """A page as it goes over the wire."""
     etag = b'"%s"' % hashlib.sha256(body).hexdigest()[:32].encode()
     headers = [
         (b"content-type", media_type),
