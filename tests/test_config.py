@@ -289,7 +289,7 @@ MODEL = ONE_PROVIDER + "[[providers.models]]\n"
     ("text", "message"),
     [
         ("prot = 1", "prot is not a setting; did you mean port?"),
-        ("zzz = 1", "zzz is not a setting; use one of concurrent_requests, cors_origins,"),
+        ("zzz = 1", "zzz is not a setting; use one of accounting, concurrent_requests,"),
         ("port = 70000", "port is 70000; use a whole number from 0 to 65535"),
         ("port = 'x'", "port is 'x'; use a whole number from 0 to 65535"),
         ("port = true", "port is True; use a whole number from 0 to 65535"),
