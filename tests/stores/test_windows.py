@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from dragoman.errors import StoreUnavailable
 from dragoman.ports.limits import Full, Standing, Subject
-from dragoman.stores import windows
+from dragoman.stores import window_slots
+from dragoman.stores.window_slots import DIRTY, HEAD, RING_ENTRIES, TAIL
 from dragoman.stores.windows import EXACT_ENTRIES, GRAIN_S, WindowTable
 
 
@@ -311,9 +312,9 @@ def test_ring_never_overflows_however_exact_and_merged_entries_alternate(
             standing = let_in(table, who)[0]
             total += 1
     assert standing.requests <= total
-    slot = table._slots["key_a"]
-    held = table._words[slot + windows._HEAD] - table._words[slot + windows._TAIL]
-    assert held <= windows._RING_ENTRIES
+    slots = table._slots
+    slot = slots.take((who,))[0]
+    assert slots.words[slot + HEAD] - slots.words[slot + TAIL] <= RING_ENTRIES
 
 
 def test_merged_request_is_corrected_by_its_own_number(table: WindowTable, clock: SetClock) -> None:
@@ -336,10 +337,11 @@ def test_sums_are_recomputed_after_a_death_in_mid_update(tmp_path: Path, clock: 
     who = (subject(requests=3),)
     standings = let_in(dying, *who)
     assert not isinstance(dying.reserve(who, standings, 0, 9), Full)
-    slot = dying._slots["key_a"]
+    slot = dying._slots.take(who)[0]
+    words = dying._slots.words
     # It has linked its entry, and dies before the sums are written.
-    dying._words[slot] = 1
-    dying._append(slot, clock.now_s, 1, 4)
+    words[slot + DIRTY] = 1
+    words[slot + HEAD] = dying._append(slot, words[slot + HEAD], 0, clock.now_s, 1, 4) + 1
     heir = WindowTable(path, clock, worker=1, workers=2)
     standing = heir.look(*who)
     assert (standing.requests, standing.tokens, standing.running) == (2, 13, 1)
@@ -398,7 +400,7 @@ def test_any_file_is_taken_over(tmp_path: Path, clock: SetClock, junk: bytes) ->
 def test_idle_subject_makes_room_for_another(
     tmp_path: Path, clock: SetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(windows, "MAX_SUBJECTS", 8)
+    monkeypatch.setattr(window_slots, "MAX_SUBJECTS", 8)
     mine = WindowTable(tmp_path / "limits", clock, worker=0, workers=2)
     other = WindowTable(tmp_path / "limits", clock, worker=1, workers=2)
     for index in range(8):
