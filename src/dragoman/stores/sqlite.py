@@ -13,12 +13,13 @@ from dragoman.stores.keys import KeyArea
 from dragoman.stores.money import MoneyArea
 from dragoman.stores.prices import PriceArea
 from dragoman.stores.server_values import ServerValueArea
+from dragoman.stores.usage import UsageArea
 
 __all__ = ["SqliteStore", "connect", "create_schema", "read_version"]
 
 
 class SqliteStore(
-    KeyArea, AccountArea, PriceArea, MoneyArea, AuditArea, AlertArea, ServerValueArea
+    KeyArea, AccountArea, PriceArea, MoneyArea, AuditArea, UsageArea, AlertArea, ServerValueArea
 ):
     """May be used from any thread. Raises `StoreFailed` or `StoreUnavailable`."""
 

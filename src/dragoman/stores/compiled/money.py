@@ -13,7 +13,7 @@ SQLITE_LIST_ENTRIES_OF = """\
 SELECT ledger.sequence, ledger.posted_s, ledger.kind, ledger.account_id, ledger.amount, ledger.from_book, ledger.to_book, ledger.idempotency_key, ledger.request_id, ledger.note FROM ledger WHERE ledger.sequence < :before AND ledger.account_id = :account_id ORDER BY ledger.sequence DESC LIMIT :limit OFFSET 0
 """
 SQLITE_READ_BALANCE = """\
-SELECT balances.free, (SELECT coalesce(sum(leases.amount), 0) AS coalesce_1 FROM leases WHERE leases.account_id = balances.account_id) AS anon_1, balances.month, balances.month_spent FROM balances WHERE balances.account_id = :account_id
+SELECT balances.free, (SELECT coalesce(sum(leases.amount), 0) AS coalesce_1 FROM leases WHERE leases.account_id = balances.account_id AND leases.worker_id NOT LIKE '%.house') AS anon_1, balances.month, balances.month_spent FROM balances WHERE balances.account_id = :account_id
 """
 SQLITE_READ_TIME_ZONE = """\
 SELECT accounts.time_zone FROM accounts WHERE accounts.id = :account_id

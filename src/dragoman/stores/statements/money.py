@@ -17,9 +17,13 @@ _page = (
     .limit(bindparam("limit"))
     .offset(literal_column("0"))
 )
+# What an account that is not prepaid has leased is the house's money, in rows of their own.
 _held = (
     select(func.coalesce(func.sum(leases.c.amount), literal_column("0")))
-    .where(leases.c.account_id == balances.c.account_id)
+    .where(
+        leases.c.account_id == balances.c.account_id,
+        leases.c.worker_id.not_like(literal_column("'%.house'")),
+    )
     .scalar_subquery()
 )
 
