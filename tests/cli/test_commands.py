@@ -25,6 +25,37 @@ COMMANDS = [
     ("keys", "create"),
     ("keys", "list"),
     ("keys", "revoke"),
+    ("keys", "show"),
+    ("keys", "change"),
+    ("keys", "rotate"),
+    ("accounts",),
+    ("accounts", "list"),
+    ("accounts", "show"),
+    ("accounts", "create"),
+    ("accounts", "change"),
+    ("accounts", "suspend"),
+    ("accounts", "resume"),
+    ("accounts", "members"),
+    ("accounts", "members", "list"),
+    ("accounts", "members", "add"),
+    ("accounts", "members", "remove"),
+    ("plans",),
+    ("plans", "list"),
+    ("plans", "set"),
+    ("plans", "delete"),
+    ("credits",),
+    ("credits", "show"),
+    ("credits", "top-up"),
+    ("credits", "refund"),
+    ("credits", "adjust"),
+    ("prices",),
+    ("prices", "list"),
+    ("prices", "set"),
+    ("ledger",),
+    ("ledger", "list"),
+    ("ledger", "verify"),
+    ("audit",),
+    ("audit", "list"),
     ("config",),
     ("config", "show"),
     ("config", "schema"),
@@ -39,7 +70,7 @@ def test_help_of_every_command_teaches_by_an_example(
     ran = dragoman(*command, "--help")
     assert ran.code == 0
     assert "Usage: dragoman" in ran.out
-    example = re.search(r"(?:Example|Begin with): (.*dragoman \w+)", ran.out)
+    example = re.search(r"(?:Examples?|Begin with): (.*dragoman \w+)", ran.out)
     assert example is not None
     assert ran.err == ""
 
@@ -146,4 +177,37 @@ def test_help_loads_neither_the_server_nor_the_database() -> None:
         "found = heavy & set(sys.modules); sys.exit(str(found) if found else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("keys", "create", "laptop"),
+        ("accounts", "list"),
+        ("credits", "top-up", "default", "1"),
+        ("ledger", "verify"),
+    ],
+    ids=" ".join,
+)
+def test_administration_loads_nothing_that_is_slow(
+    arguments: tuple[str, ...], environment: dict[str, str], tmp_path: Path
+) -> None:
+    code = (
+        "import sys; from dragoman.__main__ import main\n"
+        f"sys.argv = ['dragoman', *{arguments!r}]\n"
+        "try: main()\n"
+        "except SystemExit as ended: assert not ended.code\n"
+        "heavy = {'uvicorn', 'uvloop', 'sqlalchemy', 'alembic', 'litestar', 'numpy',"
+        " 'xllamacpp', 'genai_prices'}\n"
+        "found = heavy & set(sys.modules); sys.exit(str(found) if found else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr

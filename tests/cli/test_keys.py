@@ -29,7 +29,7 @@ def test_a_created_key_is_told_once_and_kept_hashed(dragoman: Run, data_dir: Pat
 
 def test_a_script_gets_json(dragoman: Run) -> None:
     made = dragoman("keys", "create", "ci", "--json").json
-    assert set(made) == {"id", "name", "hint", "created", "secret"}
+    assert set(made) == {"id", "name", "hint", "created", "account", "kind", "secret"}
     (listed,) = dragoman("keys", "list", "--json").json
     assert listed == {name: value for name, value in made.items() if name != "secret"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", listed["created"])
@@ -40,7 +40,16 @@ def test_a_list_has_one_line_a_key(dragoman: Run) -> None:
     dragoman("keys", "create", "x" * 150)
     lines = dragoman("keys", "list").out.splitlines()
     assert len(lines) == 3
-    assert lines[0].split() == ["ID", "NAME", "SECRET", "CREATED"]
+    assert lines[0].split() == [
+        "ID",
+        "NAME",
+        "SECRET",
+        "ACCOUNT",
+        "CREATED",
+        "EXPIRES",
+        "LAST",
+        "USED",
+    ]
     assert "a name [bold]with[/bold] brackets" in lines[1]
 
 
@@ -96,3 +105,100 @@ def test_keys_are_kept_in_the_named_directory(dragoman: Run, tmp_path: Path) -> 
     dragoman("keys", "create", "laptop", "--data-dir", str(tmp_path / "other"))
     assert dragoman("keys", "list", "--json").json == []
     assert len(dragoman("keys", "list", "--json", "--data-dir", str(tmp_path / "other")).json) == 1
+
+
+def test_a_key_has_an_account_bounds_and_an_end(dragoman: Run) -> None:
+    dragoman("accounts", "create", "acme")
+    bounds = ("--model", "local", "--dialect", "openai", "--network", "10.1.2.3/8")
+    limits = ("--requests-per-minute", "5", "--concurrent-requests", "2")
+    made = dragoman(
+        *("keys", "create", "app", "-a", "acme", "--project", "p", "--expires", "2099-01-01"),
+        *(*bounds, *limits, "--json"),
+    ).json
+    assert made["account"].startswith("acct_")
+    assert (made["project"], made["expires"]) == ("p", "2099-01-01T00:00:00Z")
+    assert made["models"] == ["smollm2-135m-instruct"]  # an alias stands for its model
+    assert (made["dialects"], made["networks"]) == (["openai"], ["10.0.0.0/8"])
+    assert (made["requests_per_minute"], made["concurrent_requests"]) == (5, 2)
+    shown = dragoman("keys", "show", "app", "--json").json
+    assert shown == {name: value for name, value in made.items() if name != "secret"}
+    assert [key["id"] for key in dragoman("keys", "list", "-a", "acme", "--json").json] == [
+        made["id"]
+    ]
+    assert dragoman("keys", "list", "-a", "default", "--json").json == []
+
+
+def test_what_is_not_named_stays_as_it_is(dragoman: Run) -> None:
+    bounds = ("--model", "local", "--network", "10.0.0.0/8", "--requests-per-minute", "5")
+    dragoman("keys", "create", "app", *bounds, "--project", "p", "--expires", "30d")
+    changed = dragoman("keys", "change", "app", "--tokens-per-minute", "9", "--json").json
+    assert (changed["requests_per_minute"], changed["tokens_per_minute"]) == (5, 9)
+    assert (changed["networks"], changed["project"]) == (["10.0.0.0/8"], "p")
+    lifted = ("--free", "networks", "--free", "requests-per-minute", "--free", "project")
+    changed = dragoman(
+        "keys", "change", "app", *lifted, "--expires", "never", "--name", "web", "--json"
+    ).json
+    assert not {"networks", "requests_per_minute", "project", "expires"} & set(changed)
+    assert (changed["name"], changed["models"]) == ("web", ["smollm2-135m-instruct"])
+    changed = dragoman("keys", "change", "web", "--model", "none", "--json").json
+    assert changed["models"] == []
+
+
+def test_a_rotated_key_works_for_its_grace_beside_its_successor(
+    dragoman: Run, data_dir: Path
+) -> None:
+    made = dragoman("keys", "create", "app", "--model", "local", "--json").json
+    ran = dragoman("keys", "rotate", "app", "--grace", "24h")
+    assert f"It replaces {made['id']}, which works until" in ran.err
+    store = open_store(data_dir)
+    old, new = store.list_keys()
+    store.close()
+    assert (new.replaces, new.hash, new.scopes) == (
+        old.id,
+        hash_secret(ran.out.strip()),
+        old.scopes,
+    )
+    assert old.expires_s is not None
+    assert old.expires_s - new.created_s == pytest.approx(24 * 3600)
+    again = dragoman("keys", "rotate", old.id)
+    assert again.code == 1
+    assert f"{new.id} replaces it" in again.err
+
+
+def test_the_same_wish_makes_one_key(dragoman: Run) -> None:
+    first = dragoman("keys", "create", "ci", "--token", "deploy-7")
+    again = dragoman("keys", "create", "ci", "--token", "deploy-7")
+    assert again.out == first.out
+    assert "which the same wish made before" in again.err
+    other = dragoman("keys", "create", "other", "--token", "deploy-7")
+    assert other.code == 1
+    assert "for another wish" in other.err
+
+
+def test_an_admin_key_is_of_its_own_kind(dragoman: Run) -> None:
+    made = dragoman("keys", "create", "ops", "--admin", "--json").json
+    assert made["secret"].startswith("drg_admin_")
+    assert made["kind"] == "admin"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("create", "x", "--model", "gpt-9"), "there is no model 'gpt-9'"),
+        (("create", "x", "--dialect", "klingon"), "--dialect is 'klingon'; use openai, studio"),
+        (("create", "x", "--network", "10.0.0.0/99"), "write it like 10.0.0.0/8"),
+        (("create", "x", "--expires", "soon"), "--expires is 'soon'; write a day or a moment"),
+        (("create", "x", "--expires", "2001-01-01"), "not in the future"),
+        (("create", "x", "--expires", "-1d"), "not in the future"),
+        (("change", "app", "--free", "beer"), "--free is 'beer'; use models, dialects"),
+        (("rotate", "app", "--grace", "1 day"), "--grace is '1 day'; write a number and one of"),
+    ],
+)
+def test_what_cannot_be_meant_ends_with_2_and_a_remedy(
+    dragoman: Run, arguments: tuple[str, ...], words: str
+) -> None:
+    dragoman("keys", "create", "app")
+    ran = dragoman("keys", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert words in ran.err
+    assert len(dragoman("keys", "list", "--json").json) == 1

@@ -23,7 +23,7 @@ import msgspec
 from dragoman.errors import Conflict, DragomanError, Forbidden, Unauthenticated
 from dragoman.policy.networks import Network, is_within, parse_network
 from dragoman.ports import AccountRepository, Clock, KeyRepository
-from dragoman.records.account import DEFAULT_ACCOUNT, Account, Plan
+from dragoman.records.account import Account, Plan
 from dragoman.records.key import Key, KeyId
 from dragoman.records.limits import NO_LIMITS, Limits
 from dragoman.records.principal import Principal
@@ -160,9 +160,6 @@ class CallerRepository(KeyRepository, AccountRepository, Protocol):
     """Keys, and whose they are."""
 
 
-DEFAULT_OWNER = Account(id=DEFAULT_ACCOUNT, name="default", is_prepaid=False)
-
-
 class _Kept(msgspec.Struct, frozen=True):
     """What the repository has, as it was read."""
 
@@ -270,10 +267,7 @@ class KeyRing:
         keys = tuple(
             msgspec.structs.replace(key, last_used_s=None) for key in repository.list_keys()
         )
-        if hasattr(repository, "list_accounts"):
-            kept = _Kept(keys, tuple(repository.list_accounts()), tuple(repository.list_plans()))
-        else:
-            kept = _Kept(keys, (DEFAULT_OWNER,), ())
+        kept = _Kept(keys, tuple(repository.list_accounts()), tuple(repository.list_plans()))
         if kept == self._kept:
             return None
         valid = [key for key in kept.keys if key.revoked_s is None]
