@@ -1,0 +1,39 @@
+"""The writer's connection, and statements with their values in order.
+
+Values by position cost the driver a third less than values by name.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+
+BUSY_TIMEOUT_S = 0.25
+"""How long one attempt waits for another process. The writer tries again; a wait that is short keeps
+what it has queued within reach."""
+
+_NAME = re.compile(r"(?<=[=(\s]):(\w+)")
+
+
+def positional(text: str) -> str:
+    """The compiled `text` with `?` for each named value, in the order in which they stand."""
+    return _NAME.sub("?", text)
+
+
+def connect(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
+    """Open the database, which must exist, in autocommit mode. Raises `sqlite3.Error`."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        timeout=busy_timeout_s,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    try:
+        connection.execute("PRAGMA synchronous=FULL")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
