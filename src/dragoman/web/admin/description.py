@@ -1,0 +1,142 @@
+"""The description of the admin API: Litestar's OpenAPI document with what it leaves out, and a page.
+
+Litestar knows routes and types. Added here: what every route may answer beside success, that a key is
+needed, and an order of names that the page is made for. Nothing of it is loaded from elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from dragoman.web.admin.errors import AdminError
+from dragoman.web.docs_page import render_page
+from dragoman.web.interface import page_of, static_pages
+from dragoman.web.json_schema import SchemaBook
+
+Page = tuple[int, list[tuple[bytes, bytes]], bytes]
+Json = dict[str, Any]
+
+DOCUMENT_PATH = "/admin/v1/openapi.json"
+PAGE_PATH = "/admin/v1/docs"
+FAMILY = "admin"
+
+_DESCRIPTION = (
+    "Accounts, keys, plans, prices, credits and usage of this server. Every route needs an admin key,"
+    " `dragoman keys create NAME --admin` makes one; clients' keys are refused.\n\n"
+    "Amounts are integer nano-USD (`amount_nano_usd`), or exact US dollars as text (`amount`)."
+    " Moments are RFC 3339. Lists end where `next_cursor` is null.\n\n"
+    "Changes hold from a key's next request on, in every process, and each leaves a line in the audit"
+    " log. With an `Idempotency-Key` the same wish is done once, however often it is sent."
+)
+_REFUSALS = {
+    "400": "A field breaks a rule; `param` names it.",
+    "401": "There is no admin key that holds.",
+    "403": "The key is not one for administration, or not from here.",
+    "404": "Something that the path or the body names does not exist.",
+    "409": "It conflicts with what is there, or with an earlier wish of the same name.",
+    "429": "Too many attempts without a key; see `Retry-After`.",
+    "503": "The database takes no writes at the moment; nothing was changed.",
+}
+_REF = "#/components/schemas/"
+
+
+def describe(document: Json, *, server_url: str) -> Json:
+    """The whole document, out of Litestar's."""
+    book = SchemaBook("")
+    error = book.schema(AdminError)
+    schemas = {**document["components"]["schemas"], **book.components}
+    paths = {
+        path: {
+            method: _operation(operation, error)
+            for method, operation in methods.items()
+            if isinstance(operation, dict)
+        }
+        for path, methods in document["paths"].items()
+    }
+    whole: Json = {
+        "openapi": "3.1.0",
+        "info": {**document["info"], "description": _DESCRIPTION},
+        "servers": [{"url": server_url}],
+        "tags": [{"name": FAMILY}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
+        },
+    }
+    named: Json = _renamed(whole)
+    return named
+
+
+def pages_of(document: Json) -> dict[str, Page]:
+    """By path: the document, the page, and the page's files."""
+    html = render_page(document).encode()
+    return {
+        DOCUMENT_PATH: page_of(msgspec.json.encode(document), b"application/json"),
+        PAGE_PATH: page_of(html, b"text/html; charset=utf-8"),
+        **static_pages(PAGE_PATH),
+    }
+
+
+def _operation(operation: Json, error: Json) -> Json:
+    described = {
+        **operation,
+        "tags": [FAMILY],
+        "security": [{"bearer": []}, {"key": []}],
+    }
+    described.pop("deprecated", None)
+    for parameter in described.get("parameters", ()):
+        parameter.setdefault("description", _words(parameter["name"]))
+        if parameter["in"] == "path":
+            parameter["example"] = f"{{{parameter['name']}}}"
+    headers = {"x-request-id": {"schema": {"type": "string"}}}
+    responses = {
+        status: {**answer, "headers": {**answer.get("headers", {}), **headers}}
+        for status, answer in operation["responses"].items()
+        if status.startswith("2")
+    }
+    for status, words in _REFUSALS.items():
+        responses[status] = {
+            "description": words,
+            "headers": headers,
+            "content": {"application/json": {"schema": error}},
+        }
+    described["responses"] = responses
+    return described
+
+
+def _words(name: str) -> str:
+    return f"The {name.replace('_id', '')}'s id."
+
+
+def _renamed(value: Any) -> Any:
+    """The same with every component's name plain, and in the family that the page shows."""
+    match value:
+        case dict():
+            return {
+                ("anyOf" if key == "oneOf" else key): {
+                    _component(name): _renamed(schema) for name, schema in inner.items()
+                }
+                if key == "schemas"
+                else _REF + _component(inner.removeprefix(_REF))
+                if key == "$ref"
+                else _renamed(inner)
+                for key, inner in value.items()
+            }
+        case list() | tuple():
+            return [_renamed(item) for item in value]
+        case _:
+            return value
+
+
+def _component(name: str) -> str:
+    """`Page_dragoman.web.admin.views.KeyView_` is `admin.PageOfKeyView`."""
+    outer, _, inner = name.partition("_dragoman.")
+    if inner:
+        outer += "Of" + inner.rstrip("_").rpartition(".")[2]
+    return f"{FAMILY}.{outer}"

@@ -1,0 +1,71 @@
+"""What the routes of the admin API share: query parameters, and answers that say whether a thing is new."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+from litestar import Response
+from litestar.datastructures import ResponseHeader
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import Dependency, Parameter
+
+from dragoman.errors import InvalidRequest
+from dragoman.policy.administration import Administration
+
+T = TypeVar("T")
+
+ForActor = Annotated[Administration, Dependency(skip_validation=True)]
+"""The operations, on behalf of whoever calls."""
+Limit = Annotated[int, Parameter(ge=1, le=1000, description="The most entries of one page.")]
+Cursor = Annotated[
+    str | None,
+    Parameter(query="cursor", max_length=20, description="`next_cursor` of the page before."),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Parameter(
+        header="Idempotency-Key",
+        max_length=255,
+        description="Your name for this wish: sent again with the same key, it is done once.",
+    ),
+]
+
+REPEATED = {
+    200: ResponseSpec(
+        data_container=None,
+        description="Nothing new: what the same wish did before.",
+        generate_examples=False,
+    )
+}
+
+
+def before(cursor: str | None) -> int | None:
+    """The sequence number that the last page ended with. Raises `InvalidRequest`."""
+    if cursor is None or cursor == "":
+        return None
+    if not (cursor.isascii() and cursor.isdecimal()) or len(cursor) > 18:
+        raise InvalidRequest(
+            "cursor is not one of ours; send the next_cursor of the page before, or none",
+            param="cursor",
+        )
+    return int(cursor)
+
+
+def made(view: T, *, is_new: bool) -> Response[T]:
+    """201, or 200 for what the same wish did before."""
+    if is_new:
+        return Response(view, status_code=201)
+    return Response(
+        view, status_code=200, headers=[ResponseHeader(name="idempotent-replayed", value="true")]
+    )
+
+
+def required(key: str | None) -> str:
+    """Raises `InvalidRequest`."""
+    if not key:
+        raise InvalidRequest(
+            "Idempotency-Key is needed, so that a payment that is told twice is posted once;"
+            " send the id that your payment processor gave it",
+            param="Idempotency-Key",
+        )
+    return key

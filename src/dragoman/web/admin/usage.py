@@ -1,0 +1,175 @@
+"""`/admin/v1/usage`: records, sums and exports."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from litestar import Controller, get
+from litestar.params import Dependency, Parameter
+from litestar.response import Stream
+
+from dragoman.chat import DialectName
+from dragoman.errors import InvalidRequest
+from dragoman.policy.administration import UsageQuestion, format_usd, usage_row
+from dragoman.policy.administration.usage import ExportFormat, UsageRow
+from dragoman.records.usage_query import UsageGroup
+from dragoman.records.usage_record import UsageStatus
+from dragoman.web.admin.parameters import Cursor, ForActor, Limit, before
+from dragoman.web.admin.views import Page
+
+_MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/jsonl"}
+
+
+class UsageGroupView(msgspec.Struct, frozen=True, kw_only=True):
+    by: dict[str, str | None]
+    """The value of each grouping; null for records that have none."""
+    requests: int
+    input_tokens: int
+    cached_input_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    cost_nano_usd: int
+    cost: str
+    estimated: int
+    """Of the requests: those whose tokens were counted by us."""
+
+
+class UsageGroupsView(msgspec.Struct, frozen=True, kw_only=True):
+    data: tuple[UsageGroupView, ...]
+    is_cut: bool
+    """There are more groups than are answered: ask with more filters."""
+
+
+def question_of(  # noqa: PLR0913, PLR0917 - one for each query parameter
+    account_id: Annotated[str | None, Parameter(description="Of this account.")] = None,
+    key_id: Annotated[str | None, Parameter(description="Of this key.")] = None,
+    project: Annotated[str | None, Parameter(description="Of this project.")] = None,
+    model: Annotated[str | None, Parameter(description="Answered by this model.")] = None,
+    dialect: Annotated[DialectName | None, Parameter(description="Asked in it.")] = None,
+    status: Annotated[UsageStatus | None, Parameter(description="Ended like this.")] = None,
+    label: Annotated[str | None, Parameter(description="With this label, `NAME:VALUE`.")] = None,
+    session_id: Annotated[str | None, Parameter(description="Of this session.")] = None,
+    user: Annotated[str | None, Parameter(description="Of this end user.")] = None,
+    from_at: Annotated[
+        datetime | None, Parameter(query="from", description="Came at that moment or later.")
+    ] = None,
+    to_at: Annotated[
+        datetime | None, Parameter(query="to", description="Came before that moment.")
+    ] = None,
+) -> UsageQuestion:
+    return UsageQuestion(
+        account_id=account_id,
+        key_id=key_id,
+        project=project,
+        model=model,
+        dialect=dialect,
+        status=status,
+        label=label,
+        session_id=session_id,
+        user=user,
+        from_at=_zoned(from_at, "from"),
+        to_at=_zoned(to_at, "to"),
+    )
+
+
+Question = Annotated[UsageQuestion, Dependency(skip_validation=True)]
+
+
+class Usage(Controller):
+    path = "/usage"
+    tags = ("usage",)
+
+    @get(sync_to_thread=True, summary="Usage records, newest first")
+    def list_usage(
+        self,
+        administration: ForActor,
+        question: Question,
+        cursor: Cursor = None,
+        limit: Limit = 100,
+    ) -> Page[UsageRow]:
+        page = administration.usage.page(question, before=before(cursor), limit=limit)
+        return Page(
+            data=tuple(usage_row(kept.record) for kept in page.records),
+            next_cursor=None if page.before is None else str(page.before),
+        )
+
+    @get("/groups", sync_to_thread=True, summary="Usage, summed up")
+    def group_usage(
+        self,
+        administration: ForActor,
+        question: Question,
+        group_by: Annotated[
+            str,
+            Parameter(
+                max_length=450,
+                description="One or two, with a comma between, of `day` (UTC), `account`, `key`,"
+                " `project`, `model`, `status` and `label:NAME`.",
+            ),
+        ] = "day",
+    ) -> UsageGroupsView:
+        by = tuple(part.strip() for part in group_by.split(",") if part.strip())
+        groups = administration.usage.groups(question, by)
+        return UsageGroupsView(
+            data=tuple(_group_view(by, group) for group in groups.groups), is_cut=groups.is_cut
+        )
+
+    @get("/export", summary="All usage, the oldest first, as a file")
+    async def export_usage(
+        self,
+        administration: ForActor,
+        question: Question,
+        layout: Annotated[
+            ExportFormat, Parameter(query="format", description="CSV, or one JSON object a line.")
+        ] = "jsonl",
+    ) -> Stream:
+        pieces = await asyncio.to_thread(administration.usage.export, question, layout)
+        # The first piece is made before the answer begins: what fails at once has its own status.
+        first = await asyncio.to_thread(next, pieces, b"")
+        return Stream(
+            _rest(first, pieces),
+            media_type=_MEDIA_TYPES[layout],
+            headers={"content-disposition": f'attachment; filename="usage.{layout}"'},
+        )
+
+    @get("/{request_id:str}", sync_to_thread=True, summary="The record of one request")
+    def show_usage(self, administration: ForActor, request_id: str) -> UsageRow:
+        return usage_row(administration.usage.find(request_id))
+
+
+async def _rest(first: bytes, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """The export at its reader's pace; each piece is read from the store in a thread."""
+    piece: bytes | None = first
+    while piece is not None:
+        if piece:
+            yield piece
+        piece = await asyncio.to_thread(next, pieces, None)
+
+
+def _group_view(by: tuple[str, ...], group: UsageGroup) -> UsageGroupView:
+    sums = group.sums
+    return UsageGroupView(
+        by=dict(zip(by, group.by, strict=True)),
+        requests=sums.requests,
+        input_tokens=sums.input_tokens,
+        cached_input_tokens=sums.cached_input_tokens,
+        cache_write_tokens=sums.cache_write_tokens,
+        output_tokens=sums.output_tokens,
+        reasoning_tokens=sums.reasoning_tokens,
+        cost_nano_usd=sums.cost_nano_usd,
+        cost=format_usd(sums.cost_nano_usd),
+        estimated=sums.estimated,
+    )
+
+
+def _zoned(moment: datetime | None, param: str) -> datetime | None:
+    if moment is not None and moment.tzinfo is None:
+        raise InvalidRequest(
+            f"{param} needs a time zone: 2026-11-22T00:00:00Z, with %2B for a plus sign",
+            param=param,
+        )
+    return moment
