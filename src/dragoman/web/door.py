@@ -68,7 +68,7 @@ class Door:
             raise
         scopes = principal.scopes
         if scopes.networks is not None:
-            keys.require_network(principal, self._origin(call))
+            keys.require_network(principal, self.origin_of(call))
         if dialect is not None and scopes.dialects is not None and dialect not in scopes.dialects:
             raise Forbidden(
                 f"This key may not be used in the dialect '{dialect}', but in"
@@ -86,7 +86,7 @@ class Door:
         self._touched[key_id] = now_s + TOUCH_PERIOD_S
         self._touch(key_id, now_s)
 
-    def _origin(self, call: Call) -> str | None:
+    def origin_of(self, call: Call) -> str | None:
         """The address of whoever asks: the peer's, or what trusted proxies say of theirs.
 
         Each proxy adds the address that it was asked from at the right. So what is to the left of the
