@@ -15,7 +15,7 @@ from tests.conftest import REPOSITORY
 from tests.docs.fences import DOCUMENTS, fences, prose, read
 
 from dragoman import errors
-from dragoman.app import DIALECTS
+from dragoman.app.serving import DIALECTS
 from dragoman.cli.main import app
 from dragoman.config.settings import Settings
 from dragoman.dialects import dreamsolve, studio

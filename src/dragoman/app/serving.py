@@ -9,8 +9,6 @@ from __future__ import annotations
 import gc
 import logging
 import socket
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 
@@ -18,6 +16,7 @@ import uvloop
 
 from dragoman import __version__
 from dragoman.app.embedding import embed
+from dragoman.app.process import SystemClock, set_up_logging, tell_port, url_of
 from dragoman.config import Config, resolve_secret
 from dragoman.dialects.anthropic import ANTHROPIC, decode_count_request, encode_count
 from dragoman.dialects.dreamsolve import DREAMSOLVE
@@ -38,28 +37,17 @@ from dragoman.web.door import Door
 from dragoman.web.in_flight import InFlight
 from dragoman.web.interface import InterfacePages
 from dragoman.web.neighbours import Health, HealthRoute, ModelListRoute, ModelRoute, StaticRoute
-from dragoman.web.request_log import JsonLogFormatter, RequestLog
+from dragoman.web.request_log import RequestLog
 from dragoman.web.server import Acceptor, Listener, Stop, listen, run_until_stopped
 
 BODY_TIMEOUT_S = 60.0
 STREAM_COMMENT_S = 10.0
-PORT_FILE = "port"
 GC_THRESHOLDS = (10_000, 20, 20)
 
 _log = logging.getLogger("dragoman.app")
 
 
 DIALECTS: tuple[Dialect, ...] = (OPENAI, STUDIO, ANTHROPIC, DREAMSOLVE)
-
-
-class SystemClock:
-    """The machine's clocks."""
-
-    def monotonic_s(self) -> float:
-        return time.monotonic()
-
-    def unix_s(self) -> float:
-        return time.time()
 
 
 class Seat:
@@ -169,7 +157,9 @@ def _application(
         keep_alive_s=STREAM_COMMENT_S,
     )
     health = HealthRoute(OPENAI, lambda: _health(config, in_flight))
-    pages = InterfacePages(DIALECTS, version=__version__, server_url=_url(config.host, config.port))
+    pages = InterfacePages(
+        DIALECTS, version=__version__, server_url=url_of(config.host, config.port)
+    )
     documents = StaticRoute(OPENAI, pages.page)
     exact: dict[str, Route] = {
         dialect.wire.path: CompletionRoute(dialect, door, pipeline, in_flight, limits)
@@ -209,28 +199,3 @@ def _health(config: Config, in_flight: InFlight) -> Health:
             "request_log": config.log_level in ("debug", "info"),
         },
     )
-
-
-def tell_port(config: Config, sock: socket.socket, closing: ExitStack) -> None:
-    """Say where the server listens: in the log, and to local tools in a file."""
-    host, port = sock.getsockname()[:2]
-    path = config.data_dir / PORT_FILE
-    path.write_text(str(port))
-    closing.callback(path.unlink, missing_ok=True)
-    _log.info("listening on %s", _url(host, port))
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def set_up_logging(config: Config) -> None:
-    """Everything but the request log goes through the standard library's, to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        JsonLogFormatter() if config.log_format == "json" else logging.Formatter("%(message)s")
-    )
-    logger = logging.getLogger("dragoman")
-    logger.handlers[:] = [handler]
-    logger.propagate = False
-    logger.setLevel(config.log_level.upper())

@@ -23,7 +23,7 @@ from contextlib import ExitStack, suppress
 import uvloop
 
 from dragoman.app.embedding import supervise_engines
-from dragoman.app.serving import set_up_logging, tell_port
+from dragoman.app.process import set_up_logging, tell_port
 from dragoman.app.worker import READY_LINE, Orders, encode_orders
 from dragoman.config import Config
 from dragoman.engine.share import EngineShare

@@ -64,7 +64,7 @@ def serve(
 
     try:
         if settings.workers == 1:
-            from dragoman.app import serve as run
+            from dragoman.app.serving import serve as run
         else:
             from dragoman.app.supervising import supervise as run
         run(settings)
