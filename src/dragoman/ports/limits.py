@@ -53,7 +53,7 @@ class Full(msgspec.Struct, frozen=True):
 class Windows(Protocol):
     """Exact: what counts at a moment is what was entered less than 60 seconds before.
 
-    A request is counted with all of its subjects, or with none. No method waits for anything but other
+    A request is counted with all of its subjects, one or two, or with none. No method waits for anything but other
     processes' turns of some microseconds each. Where no more subjects can be kept, `StoreUnavailable`
     is raised.
     """

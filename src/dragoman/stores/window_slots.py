@@ -114,8 +114,11 @@ class WindowSlots:
                 return slots
             for slot in slots if len(slots) == 1 else sorted(slots):
                 fcntl.lockf(self._file, fcntl.LOCK_EX, 1, slot * WORD)
-            # A slot that lay idle for a minute may have been given to somebody else.
-            if all(self.words[slot + _TAG] == self._tags[slot] for slot in slots):
+            for slot in slots:
+                if self.words[slot + _TAG] != self._tags[slot]:
+                    # It lay idle for a minute, and was given to somebody else.
+                    break
+            else:
                 return slots
             self.release(slots)
             for subject in subjects:

@@ -47,7 +47,11 @@ _Counts = tuple[int, int, int, int, int]
 
 
 class WindowTable(Windows):
-    """One process's view of the windows. Belongs to one thread."""
+    """One process's view of the windows. Belongs to one thread.
+
+    A request has one subject or two. The pairs are spelled out: loops over them would cost as much as
+    what they do.
+    """
 
     def __init__(
         self,
@@ -88,8 +92,8 @@ class WindowTable(Windows):
         try:
             now = self._now_s()
             found = []
-            for subject, slot in zip(subjects, slots, strict=True):
-                counts = self._counts(slot, now)
+            for subject in subjects:
+                counts = self._counts(slots[len(found)], now)
                 if (
                     counts[2] >= subject.requests
                     or counts[3] >= subject.tokens
@@ -97,12 +101,10 @@ class WindowTable(Windows):
                 ):
                     return self._entry_refusal(subjects, slots, now)
                 found.append(counts)
-            return tuple(
-                [
-                    self._enter_one(slot, counts, now)
-                    for slot, counts in zip(slots, found, strict=True)
-                ]
-            )
+            standing = self._enter_one(slots[0], found[0], now)
+            if len(slots) == 1:
+                return (standing,)
+            return (standing, self._enter_one(slots[1], found[1], now))
         finally:
             if self._is_shared:
                 self._slots.release(slots)
@@ -142,19 +144,18 @@ class WindowTable(Windows):
         try:
             now = self._now_s()
             found = []
-            for subject, standing, slot in zip(subjects, standings, slots, strict=True):
-                counts = self._counts(slot, now)
+            for subject in subjects:
+                standing = standings[len(found)]
+                counts = self._counts(slots[len(found)], now)
                 mine = before if standing.token_entry >= counts[1] else 0
                 if counts[3] - mine + tokens > subject.tokens:
                     return self._reservation_refusal(subjects, slots, standings, before, tokens)
                 found.append(counts)
-            more, reserved = tokens - before, tokens
-            return tuple(
-                [
-                    self._amend(slot, counts, standing, more, reserved, now)
-                    for slot, counts, standing in zip(slots, found, standings, strict=True)
-                ]
-            )
+            more = tokens - before
+            standing = self._amend(slots[0], found[0], standings[0], more, tokens, now)
+            if len(slots) == 1:
+                return (standing,)
+            return (standing, self._amend(slots[1], found[1], standings[1], more, tokens, now))
         finally:
             if self._is_shared:
                 self._slots.release(slots)
@@ -195,12 +196,11 @@ class WindowTable(Windows):
         slots = self._slots.take(subjects)
         try:
             now = self._now_s()
-            return tuple(
-                [
-                    self._leave_one(slot, standing, tokens - before, is_withdrawn, now)
-                    for standing, slot in zip(standings, slots, strict=True)
-                ]
-            )
+            more = tokens - before
+            standing = self._leave_one(slots[0], standings[0], more, is_withdrawn, now)
+            if len(slots) == 1:
+                return (standing,)
+            return (standing, self._leave_one(slots[1], standings[1], more, is_withdrawn, now))
         finally:
             if self._is_shared:
                 self._slots.release(slots)
@@ -278,7 +278,8 @@ class WindowTable(Windows):
                 self._words[newest + 1] += requests
                 self._words[newest + 2] += tokens
                 return head - 1
-        _write_entry(self._map, _at(slot, head) * WORD, now, requests, tokens)
+        at = slot + RING + head % RING_ENTRIES * ENTRY_WORDS
+        _write_entry(self._map, at * WORD, now, requests, tokens)
         return head
 
     def _counts(self, slot: int, now: float) -> _Counts:
@@ -287,7 +288,11 @@ class WindowTable(Windows):
         if dirty:
             self._slots.repair(slot, now)
             return self._counts(slot, now)
-        if tail == head or self._times[_at(slot, tail)] + WINDOW_S > now:
+        # `_at`, spelled out where every request passes.
+        if (
+            tail == head
+            or self._times[slot + RING + tail % RING_ENTRIES * ENTRY_WORDS] + WINDOW_S > now
+        ):
             return head, tail, requests, tokens, running
         words = self._words
         words[slot + DIRTY] = 1
