@@ -91,7 +91,7 @@ class WindowTable(Windows):
         slots = self._slots.take(subjects)
         try:
             now = self._now_s()
-            found = []
+            found: list[_Counts] = []
             for subject in subjects:
                 counts = self._counts(slots[len(found)], now)
                 if (
@@ -143,7 +143,7 @@ class WindowTable(Windows):
         slots = self._slots.take(subjects)
         try:
             now = self._now_s()
-            found = []
+            found: list[_Counts] = []
             for subject in subjects:
                 standing = standings[len(found)]
                 counts = self._counts(slots[len(found)], now)
