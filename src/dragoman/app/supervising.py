@@ -17,13 +17,14 @@ import socket
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
 
 import uvloop
 
 from dragoman.app.embedding import supervise_engines
-from dragoman.app.process import set_up_logging, tell_port
+from dragoman.app.process import SystemClock, set_up_logging, tell_port
+from dragoman.app.sweeping import Sweeper
 from dragoman.app.worker import READY_LINE, Orders, encode_orders
 from dragoman.config import Config
 from dragoman.engine.share import EngineShare
@@ -42,8 +43,8 @@ STOP_MARGIN_S = 15.0
 
 _log = logging.getLogger("dragoman.workers")
 
-Bury = Callable[[int], None]
-"""Takes back what the dead worker of a seat held. Called in a thread, once for each death."""
+Sweep = Callable[[int], Awaitable[None]]
+"""Takes back what the dead worker of a seat held. Called once for each death."""
 
 
 def supervise(config: Config) -> None:
@@ -62,21 +63,19 @@ async def _supervise(config: Config, sock: socket.socket) -> None:
     engines: dict[str, EngineSupervisor] = {}
     with stop.on_signals(), ExitStack() as closing:
         closing.callback(dealer.close)
+        sweeper = Sweeper(config.data_dir, SystemClock(), config.workers)
+        closing.callback(sweeper.close)
         try:
             engines = supervise_engines(config)
             for engine in engines.values():
                 await engine.start()
-            crew = Crew(config, dealer, engines, _bury)
+            crew = Crew(config, dealer, engines, sweeper.sweep)
             if await crew.start(stop):
                 tell_port(config, sock, closing)
                 await crew.until_asked(stop)
             await crew.stop(stop)
         finally:
             await asyncio.gather(*(engine.aclose() for engine in engines.values()))
-
-
-def _bury(seat: int) -> None:
-    pass
 
 
 class Crew:
@@ -87,10 +86,10 @@ class Crew:
         config: Config,
         dealer: Dealer,
         engines: dict[str, EngineSupervisor],
-        bury: Bury,
+        sweep: Sweep,
     ) -> None:
         self._seats = [
-            _Seat(index, config, dealer, engines, bury) for index in range(config.workers)
+            _Seat(index, config, dealer, engines, sweep) for index in range(config.workers)
         ]
         self._config = config
         self._tasks: list[asyncio.Task[None]] = []
@@ -158,7 +157,7 @@ class _Seat:
         config: Config,
         dealer: Dealer,
         engines: dict[str, EngineSupervisor],
-        bury: Bury,
+        sweep: Sweep,
     ) -> None:
         self.index = index
         self.was_ready = asyncio.Event()
@@ -167,7 +166,7 @@ class _Seat:
         self._config = config
         self._dealer = dealer
         self._engines = engines
-        self._bury = bury
+        self._sweep = sweep
         self._process: Process | None = None
         self._dismissed = asyncio.Event()
 
@@ -177,7 +176,7 @@ class _Seat:
         while not self._dismissed.is_set():
             born_s = time.monotonic()
             code = await self._employ()
-            await asyncio.to_thread(self._bury, self.index)
+            await self._sweep(self.index)
             if self._dismissed.is_set():
                 break
             if not self.was_ready.is_set():
