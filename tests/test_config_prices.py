@@ -62,6 +62,7 @@ def test_prices_are_taken_to_the_nano_dollar(tmp_path: Path) -> None:
         GivenPrice(model="own", source="config", tiers=(free,)),
         GivenPrice(model="dear", source="config", tiers=(first, second)),
     )
+    assert dict(config.origins)["prices"] == str(config.path)
     # Other numbers are read as they were.
     assert config.providers[0].row.timeouts.idle_s == 1.5
     assert type(config.providers[0].row.timeouts.idle_s) is float

@@ -351,6 +351,6 @@ def test_no_honest_usage_costs_more_than_the_worst_rate(
 def test_a_prompt_guessed_short_of_a_tier_is_held_for_at_that_tier() -> None:
     price = with_tiers((tier(1), tier(5, above=1000)))
     book = PriceBook(Prices(), Clock())
-    assert book.worst_rate(price, 500, 1).input_micro == 500 * 1
-    assert book.worst_rate(price, 501, 1).input_micro == 501 * 5
-    assert book.worst_rate(price, 501, 3).output_micro == 15
+    assert book.worst_rate(price, 666, 1).input_micro == 666 * 1
+    assert book.worst_rate(price, 667, 1).input_micro == 667 * 5
+    assert book.worst_rate(price, 667, 3).output_micro == 15

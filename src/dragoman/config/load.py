@@ -76,6 +76,8 @@ def load_config(
         config = _complete(settings, table, file, base, environ)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}" if file is not None else str(error)) from None
+    if config.prices:
+        origins["prices"] = str(file)
     if config.host in _EVERY_ADDRESS:
         warnings.append(
             f"host is {config.host}: everyone who can reach this machine can reach the server; "

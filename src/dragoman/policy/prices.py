@@ -29,8 +29,9 @@ MAX_COLLISIONS = 100
 COLLISION_STEP_S = 0.00001
 # What a price list says of the future begins a little after midnight, when nobody's own prices do.
 LISTED_OFFSET_S = 0.001
-# Far beyond the error of a guess at a prompt's tokens.
-GUESS_ERROR = 2
+# How many times as long as guessed a prompt may be. The guess is a token for every three bytes: too many for most
+# texts, and too few for the densest of scripts.
+GUESS_ERROR = 1.5
 
 _LOWER_ALPHANUMERIC = string.ascii_lowercase + string.digits
 Timeline = tuple[tuple[float, Price], ...]
