@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import pytest
+import trustme
 from tests.http_client.raw_server import Line, serve, with_length
 
 from dragoman.app.alerts import LOCK_FILE, AlertDelivery, Outbox, Rules, deliver_alerts
@@ -196,6 +198,21 @@ async def test_private_networks_are_refused_unless_they_are_allowed(
     assert waiting.last_error == "127.0.0.1 is not on the public Internet"
     assert receiver.calls == []
     await client.aclose()
+
+
+async def test_a_receiver_that_cannot_prove_its_name_is_told_nothing(
+    store: Store, client: HttpClient, clock: Clock, receiver: Receiver
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    async with serve(receiver, tls=context) as server:
+        add_account(store, server.url("/", scheme="https", host="localhost"))
+        add_alert(store)
+        await delivery(store, client, clock).deliver_due()
+    (waiting,) = store.due_alerts(NOW_S + LAST_ATTEMPT_S)
+    assert waiting.last_error is not None
+    assert "its certificate is refused" in waiting.last_error
+    assert receiver.calls == []
 
 
 async def test_a_webhook_that_answers_without_end_is_cut_off(
