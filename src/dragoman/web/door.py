@@ -7,6 +7,7 @@ path: all of it from memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from dragoman.chat import DialectName
 from dragoman.errors import Forbidden, Unauthenticated
@@ -15,7 +16,7 @@ from dragoman.policy.networks import Network, is_within
 from dragoman.ports import Clock
 from dragoman.records.key import KeyId
 from dragoman.records.principal import Principal
-from dragoman.web.call import Call
+from dragoman.web.call import Call, Headers
 
 TOUCH_PERIOD_S = 60.0
 """How often at most it is noted that a key was used."""
@@ -34,16 +35,19 @@ class Door:
         clock: Clock,
         *,
         touch: Touch | None = None,
+        rate_headers: Callable[[Principal], Headers] | None = None,
         trusted_proxies: Iterable[Network] = (),
     ) -> None:
         """`touch` is told, seldom, when a key was last used: (its id, seconds since the epoch).
 
+        `rate_headers` come with every answer to a key that is known, unless its route has better ones.
         `trusted_proxies` are believed when they say who they ask for (`X-Forwarded-For`).
         """
         self._keys = keys
         self._clock = clock
         self._touch = touch
         self._touched: dict[KeyId, float] = {}
+        self._rate_headers = rate_headers
         self._trusted = tuple(trusted_proxies)
         self.refusals = 0
         """How many calls came without a key that holds."""
@@ -66,6 +70,8 @@ class Door:
         except Unauthenticated:
             self.refusals += 1
             raise
+        if self._rate_headers is not None:
+            call.late_headers = partial(self._rate_headers, principal)
         scopes = principal.scopes
         if scopes.networks is not None:
             keys.require_network(principal, self.origin_of(call))

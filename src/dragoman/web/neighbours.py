@@ -73,30 +73,38 @@ def entry_of(model: Model) -> ModelEntry:
 
 
 class ModelListRoute(Route):
-    """`GET` every model that can be asked for."""
+    """`GET` every model that the key may ask for."""
 
     methods = READ_METHODS
 
     def __init__(self, dialect: Dialect, door: Door, directory: ModelDirectory) -> None:
         super().__init__(dialect)
         self._door = door
-        entries = tuple(entry_of(model) for model in directory.models)
-        self._body = msgspec.json.encode(
-            ModelList(
-                object="list",
-                data=entries,
-                first_id=entries[0].id if entries else None,
-                last_id=entries[-1].id if entries else None,
-            )
-        )
+        self._entries = tuple(entry_of(model) for model in directory.models)
+        self._body = _list_body(self._entries)
 
     async def answer(self, call: Call) -> None:
-        await self._door.authenticate(call)
-        await call.send_whole(200, [_JSON], self._body)
+        principal = await self._door.authenticate(call)
+        body = self._body
+        if principal.models is not None:
+            allowed = principal.models
+            body = _list_body(tuple(entry for entry in self._entries if entry.id in allowed))
+        await call.send_whole(200, [_JSON], body)
+
+
+def _list_body(entries: tuple[ModelEntry, ...]) -> bytes:
+    return msgspec.json.encode(
+        ModelList(
+            object="list",
+            data=entries,
+            first_id=entries[0].id if entries else None,
+            last_id=entries[-1].id if entries else None,
+        )
+    )
 
 
 class ModelRoute(Route):
-    """`GET` one model by id or alias; ids may hold slashes."""
+    """`GET` one model by id or alias; ids may hold slashes. What the key may not ask for is not there."""
 
     methods = READ_METHODS
 
@@ -109,10 +117,10 @@ class ModelRoute(Route):
         self._prefix = prefix
 
     async def answer(self, call: Call) -> None:
-        await self._door.authenticate(call)
+        principal = await self._door.authenticate(call)
         name = unquote(call.path[len(self._prefix) :])
         model = self._directory.resolve(name)
-        if model is None:
+        if model is None or (principal.models is not None and model.id not in principal.models):
             raise UnknownEntity(
                 f"model '{name[:100]}' does not exist",
                 entity="model",
