@@ -14,8 +14,8 @@ MARK_NAME = "usage_retention"
 class RetentionMark(msgspec.Struct, frozen=True, kw_only=True):
     cutoff_s: float = 0.0
     """Records of requests that came before it are deleted, or are being deleted: midnight, UTC."""
-    ledger_sequence: int = 0
-    """The last ledger entry that belongs to a deleted record."""
+    deleted_charged: int = 0
+    """How many of those that were deleted had a cost."""
 
 
 def read_mark(connection: sqlite3.Connection) -> RetentionMark:

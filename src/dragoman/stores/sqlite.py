@@ -12,6 +12,7 @@ from dragoman.stores.creation import create_schema
 from dragoman.stores.keys import KeyArea
 from dragoman.stores.money import MoneyArea
 from dragoman.stores.prices import PriceArea
+from dragoman.stores.retention import RetentionArea
 from dragoman.stores.server_values import ServerValueArea
 from dragoman.stores.usage import UsageArea
 
@@ -19,7 +20,15 @@ __all__ = ["SqliteStore", "connect", "create_schema", "read_version"]
 
 
 class SqliteStore(
-    KeyArea, AccountArea, PriceArea, MoneyArea, AuditArea, UsageArea, AlertArea, ServerValueArea
+    KeyArea,
+    AccountArea,
+    PriceArea,
+    MoneyArea,
+    AuditArea,
+    UsageArea,
+    RetentionArea,
+    AlertArea,
+    ServerValueArea,
 ):
     """May be used from any thread. Raises `StoreFailed` or `StoreUnavailable`."""
 

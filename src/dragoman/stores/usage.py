@@ -18,7 +18,7 @@ from dragoman.records.usage_query import (
 from dragoman.records.usage_record import UsageRecord
 from dragoman.stores.compiled import usage as sql
 from dragoman.stores.database import Area, Row
-from dragoman.stores.paging import page_size
+from dragoman.stores.paging import first_before, page_size
 from dragoman.stores.retention_mark import read_mark
 from dragoman.stores.usage_rows import kept_usage
 from dragoman.stores.usage_sql import Choice, choose, group_question
@@ -38,6 +38,7 @@ class UsageArea(Area):
     ) -> UsagePage:
         limit = page_size(limit)
         choice = choose(asked)
+        before = None if before is None else first_before(before)
         with self._database.reading() as connection:
             if before is not None:
                 started_s = _started_s(connection, before)
