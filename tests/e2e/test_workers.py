@@ -18,16 +18,18 @@ from tests.conftest import SCRIPTED_SECRET, gateway_config, share_model
 from tests.scripted_provider import Gate, Script, ScriptedProvider
 from tests.server_process import ServerProcess, children_of, is_alive
 
+from dragoman.web.handover import REPORT_PERIOD_S
+
 PATH = "/v1/chat/completions"
 BODY: dict[str, Any] = {"model": "gpt", "messages": [{"role": "user", "content": "hi"}]}
 STREAM = BODY | {"stream": True}
 
 
-def until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+def until(condition: Callable[[], object], timeout_s: float = 20.0, pause_s: float = 0.01) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it never came to be"
-        time.sleep(0.01)
+        time.sleep(pause_s)
 
 
 def headers(server: ServerProcess) -> dict[str, str]:
@@ -107,7 +109,7 @@ async def test_a_killed_worker_takes_only_its_own_streams_and_is_replaced(
     assert before[0] not in server.workers
     assert before[1] in server.workers
     assert "ended with code -9 and is replaced" in server.log
-    until(lambda: is_shared_out(server))
+    until(lambda: is_shared_out(server), pause_s=2 * REPORT_PERIOD_S)
 
 
 def sockets_of(pid: int) -> int:
@@ -136,7 +138,7 @@ def is_shared_out(server: ServerProcess) -> bool:
 
 
 def test_connections_are_shared_out_evenly(server: ServerProcess) -> None:
-    until(lambda: is_shared_out(server))
+    until(lambda: is_shared_out(server), pause_s=2 * REPORT_PERIOD_S)
 
 
 def test_a_worker_that_was_asked_to_stop_is_replaced_too(server: ServerProcess) -> None:

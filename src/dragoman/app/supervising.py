@@ -172,7 +172,7 @@ class _Seat:
 
     async def keep_filled(self) -> None:
         """Have a worker here until dismissed, or until the first one fails to start."""
-        pause_s = 0.0
+        pause_s: float | None = None
         while not self._dismissed.is_set():
             born_s = time.monotonic()
             code = await self._employ()
@@ -180,17 +180,13 @@ class _Seat:
             if self._dismissed.is_set():
                 break
             if not self.was_ready.is_set():
-                self.failure = (
-                    f"worker {self.index} ended with code {code} while it started; "
-                    "what it said is above"
-                )
+                how = "could not be started" if code is None else f"ended with code {code}"
+                self.failure = f"worker {self.index} {how}; what was said of it is above"
                 return
-            if time.monotonic() - born_s > LIVED_S:
-                pause_s = 0.0
+            pause_s = pause_before_next(pause_s, time.monotonic() - born_s)
             _log.error("worker %d ended with code %s and is replaced", self.index, code)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._dismissed.wait(), pause_s)
-            pause_s = min(MAX_PAUSE_S, pause_s * 2 or 0.25)
 
     async def _employ(self) -> int | None:
         """The whole life of one worker; returns its exit code, `None` where it could not be had."""
@@ -254,6 +250,13 @@ class _Seat:
             _log.error("worker %d does not stop and is killed", self.index)
             with suppress(ProcessLookupError):
                 self._process.kill()
+
+
+def pause_before_next(last_s: float | None, lived_s: float) -> float:
+    """How long to wait before a dead worker is replaced; `last_s` is what was waited for that one."""
+    if last_s is None or lived_s > LIVED_S:
+        return 0.0
+    return min(MAX_PAUSE_S, last_s * 2 or 0.25)
 
 
 def _pair(closing: ExitStack) -> tuple[socket.socket, socket.socket]:

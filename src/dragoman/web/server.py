@@ -10,9 +10,8 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol
 
-from dragoman.web.application import Application
 from dragoman.web.in_flight import InFlight
-from dragoman.web.protocol import Connections
+from dragoman.web.protocol import Asgi, Connections
 
 BACKLOG = 2048
 """Connections that may wait to be accepted; the kernel may allow fewer."""
@@ -94,7 +93,7 @@ class Stop:
 
 
 async def run_until_stopped(
-    application: Application,
+    application: Asgi,
     acceptor: Acceptor,
     in_flight: InFlight,
     stop: Stop,
