@@ -18,14 +18,13 @@ from dragoman.ports import Clock
 from dragoman.records.hold import Hold, HoldAsk
 from dragoman.records.usage_record import UsageRecord
 from dragoman.stores.compiled import ledger as sql
-from dragoman.stores.ledger.connection import BUSY_TIMEOUT_S, connect
+from dragoman.stores.ledger.connection import BUSY_TIMEOUT_S, DATABASE_NAME, connect
 from dragoman.stores.ledger.jobs import Job, OpenHold, ReturnJob, SettleJob
 from dragoman.stores.ledger.purse import Purse, is_unbounded
 from dragoman.stores.ledger.purses import Purses
 from dragoman.stores.ledger.sweep import sweep, sweep_alone
 from dragoman.stores.ledger.transaction import Transaction
 from dragoman.stores.ledger.worker import RUN_DIR, Worker, alone, enter
-from dragoman.stores.open import DATABASE_NAME
 from dragoman.stores.store_failed import StoreFailed
 
 _log = logging.getLogger("dragoman.ledger")
