@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, ExitStack
 import uvloop
 
 from dragoman import __version__
+from dragoman.app.bookkeeping import OpenBooks, open_books
 from dragoman.app.embedding import embed
 from dragoman.app.process import SystemClock, set_up_logging, tell_port, url_of
 from dragoman.config import Config, resolve_secret
@@ -113,11 +114,12 @@ async def _serve(config: Config, take_seat: Callable[[], Seat]) -> None:
             closing.push_async_callback(embedded.aclose)
         for provider in providers.values():
             closing.push_async_callback(provider.aclose)
+        opened = await open_books(config, store, clock, seat.index, closing)
         keys = KeyRing(store, clock, default_limits=config.limits)
         in_flight = InFlight()
         log = RequestLog(clock, layout=config.log_format, level=config.log_level)
         closing.callback(log.close)
-        application = _application(config, models, providers, keys, in_flight, log, clock)
+        application = _application(config, models, providers, opened, keys, in_flight, log, clock)
 
         async def when_ready() -> None:
             if embedded is not None:
@@ -138,16 +140,18 @@ def _application(
     config: Config,
     models: Sequence[Model],
     providers: Mapping[str, Provider],
+    opened: OpenBooks,
     keys: KeyRing,
     in_flight: InFlight,
     log: RequestLog,
     clock: SystemClock,
 ) -> Application:
     directory = ModelDirectory(models, config.default_model)
-    pipeline = Pipeline(directory, providers, clock, max_choices=config.max_choices)
+    pipeline = Pipeline(directory, providers, clock, opened.books, max_choices=config.max_choices)
     door = Door(
         keys,
         clock,
+        touch=opened.ledger.touch,
         trusted_proxies=[parse_network(network) for network in config.trusted_proxies],
     )
     limits = WebLimits(
@@ -194,8 +198,10 @@ def _health(config: Config, in_flight: InFlight) -> Health:
         status="draining" if in_flight.is_draining else "ok",
         version=__version__,
         features={
+            "accounting": config.accounting,
             "authentication": True,
             "embedded_engine": bool(config.local_models),
+            "rate_limits": True,
             "request_log": config.log_level in ("debug", "info"),
         },
     )

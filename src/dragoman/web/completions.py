@@ -15,7 +15,7 @@ import msgspec
 
 from dragoman.chat import ChatRequest, Failed, ResponseHead
 from dragoman.errors import DragomanError, Draining, MethodNotAllowed
-from dragoman.pipeline import Answer, Arrival, Pipeline, Plan
+from dragoman.pipeline import Answer, Arrival, Pipeline, Plan, Tab
 from dragoman.ports import Dialect, StreamEncoder
 from dragoman.web.call import Call, Headers
 from dragoman.web.door import Door
@@ -80,44 +80,63 @@ class CompletionRoute(Route):
     async def answer(self, call: Call) -> None:
         if self._in_flight.is_draining:
             raise Draining(retry_after_s=1)
-        await self._door.authenticate(call)
-        arrival = self._pipeline.arrive(call.request_id)
-        limits = self._limits
-        body = await call.read_body(limits.max_body_bytes, limits.body_timeout_s)
-        request = self.dialect.decode_request(body, call.headers)
-        plan = self._pipeline.admit(request, self.dialect)
-        if plan.request.stream:
-            await self._stream(call, plan, arrival)
-        else:
-            await self._complete(call, plan, arrival)
+        principal = await self._door.authenticate(call, self.dialect.name)
+        tab = self._pipeline.receive(principal, call.request_id, self.dialect)
+        call.late_headers = tab.rate_headers
+        try:
+            tab.enter()
+            limits = self._limits
+            body = await call.read_body(limits.max_body_bytes, limits.body_timeout_s)
+            plan = self._pipeline.admit(self.dialect.decode_request(body, call.headers), tab)
+            if plan.request.stream:
+                await self._stream(call, plan, tab)
+            else:
+                await self._complete(call, plan, tab)
+        except DragomanError as error:
+            tab.error = error
+            raise
+        finally:
+            # Whatever has not been settled by now never will be an answer.
+            tab.close("failed", _told(call, tab))
 
-    async def _complete(self, call: Call, plan: Plan, arrival: Arrival) -> None:
-        with Guard(call, self._in_flight) as guard:
-            response, head = await self._pipeline.complete(plan, arrival)
-        if guard.why == "client_gone":
-            return
-        if guard.why == "server_stops":
+    async def _complete(self, call: Call, plan: Plan, tab: Tab) -> None:
+        with Guard(call, self._in_flight, tab) as guard:
+            response, head = await self._pipeline.complete(plan, tab)
+        if guard.why is not None:
+            tab.close(guard.why, 0)
+            if guard.why == "client_gone":
+                return
             raise Draining(retry_after_s=1)
         body = self.dialect.encode_response(plan.request, response, head)
         await call.send_whole(200, [_JSON, *_ignored_header(plan, head.model)], body)
 
-    async def _stream(self, call: Call, plan: Plan, arrival: Arrival) -> None:
+    async def _stream(self, call: Call, plan: Plan, tab: Tab) -> None:
         stream = _StreamedAnswer(call, self.dialect, plan, self._limits)
         error: DragomanError | None = None
         try:
-            with Guard(call, self._in_flight) as guard:
+            with Guard(call, self._in_flight, tab) as guard:
                 try:
-                    await stream.run(await self._pipeline.open(plan, arrival))
+                    await stream.run(await self._pipeline.open(plan, tab))
                 except DragomanError as failed:
-                    error = failed
+                    error = tab.error = failed
         finally:
             stream.stop_keep_alive()
+        if guard.why is not None or error is not None:
+            # At once: the client may take its time with what it is told now.
+            tab.close(guard.why or "failed", _told(call, tab))
         if guard.why == "client_gone":
             return
         if guard.why == "server_stops":
             error = Draining(retry_after_s=1)
         if error is not None:
-            await stream.fail(error, arrival)
+            await stream.fail(error, tab)
+
+
+def _told(call: Call, tab: Tab) -> int:
+    """The status that the client was told, or will be; 0: none."""
+    if call.is_answered:
+        return call.status
+    return tab.dialect.error_status(tab.error) if tab.error is not None else 0
 
 
 class _StreamedAnswer:
@@ -210,7 +229,7 @@ class _StreamedAnswer:
         self.is_ended = True
         await self._call.send_body(encoder.close())
 
-    async def fail(self, error: DragomanError, arrival: Arrival) -> None:
+    async def fail(self, error: DragomanError, tab: Tab) -> None:
         """Tell of `error`: by status where nothing was sent, else in the stream."""
         if not self._call.is_answered:
             raise error
@@ -218,7 +237,7 @@ class _StreamedAnswer:
             # Left without its end, the response is cut off by the server, which is the message.
             return
         encoder = self._encoder or self._dialect.stream_encoder(
-            self._plan.request, self._provisional_head(arrival)
+            self._plan.request, self._provisional_head(tab.arrival)
         )
         await self._call.send_body(encoder.feed([Failed(error)]))
 
@@ -235,7 +254,7 @@ class _StreamedAnswer:
 
 
 class CountTokensRoute(Route):
-    """`POST` a conversation, get the number of its tokens. Nothing is generated."""
+    """`POST` a conversation, get the number of its tokens. Nothing is generated, and nothing charged."""
 
     def __init__(
         self,
@@ -254,11 +273,20 @@ class CountTokensRoute(Route):
         self._limits = limits
 
     async def answer(self, call: Call) -> None:
-        await self._door.authenticate(call)
-        limits = self._limits
-        body = await call.read_body(limits.max_body_bytes, limits.body_timeout_s)
-        plan = self._pipeline.admit(self._decode(body, call.headers), self.dialect)
-        count = await self._pipeline.count_input(plan.request, plan.targets[0])
+        principal = await self._door.authenticate(call, self.dialect.name)
+        tab = self._pipeline.receive(principal, call.request_id, self.dialect)
+        call.late_headers = tab.rate_headers
+        try:
+            tab.enter()
+            limits = self._limits
+            body = await call.read_body(limits.max_body_bytes, limits.body_timeout_s)
+            plan = self._pipeline.admit(self._decode(body, call.headers), tab)
+            count = await self._pipeline.count_input(plan.request, plan.targets[0])
+        except DragomanError as error:
+            tab.error = error
+            raise
+        finally:
+            tab.close("failed", _told(call, tab))
         headers: Headers = [_JSON]
         if count.is_estimated:
             headers.append((b"x-dragoman-estimated", b"input_tokens"))

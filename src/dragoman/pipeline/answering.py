@@ -1,15 +1,19 @@
-"""A request's whole life: admit → route → call → finish.
+"""A request's whole life: receive → admit → hold → call → settle.
 
-`admit` settles everything that can be refused without a model. `open` and `complete` then walk the
-same path: each target in turn is bound and called, and the next one is tried only while nothing has
-reached the client. They differ in when that is: a streamed answer is handed over at its first token,
-a whole one at its end. A whole answer is the fold of the same events, so the two cannot drift.
+`receive` opens its tab. `admit` settles everything that can be refused without a
+model. `open` and `complete` then walk the same path: tokens are reserved and money is held, each target
+in turn is bound and called, and the next one is tried only while nothing has reached the client. They
+differ in when that is: a streamed answer is handed over at its first token, a whole one at its end. A
+whole answer is the fold of the same events, so the two cannot drift.
 
 Invariants:
 - An answer that reaches its end has one `Finished` per choice, the last of which carries the usage,
   counted by us where the provider reports none. An answer that does not reach its end raises, or, once
   its first token was handed over, ends with `Failed`.
-- Leaving by any door, cancellation included, closes the provider's iterator, and so its connection.
+- The events with the last `Finished`, and a whole answer, are handed over only after the settlement is
+  durable: whoever has seen the end of an answer finds it on record.
+- Leaving by any door, cancellation included, closes the provider's iterator, and so its connection. Whoever
+  called `receive` closes the tab.
 """
 
 from __future__ import annotations
@@ -26,8 +30,6 @@ from dragoman.chat import (
     Collector,
     Failed,
     Finished,
-    PartDelta,
-    PartStarted,
     ResponseHead,
     Started,
     StreamEvent,
@@ -38,10 +40,22 @@ from dragoman.errors import (
     ContextOverflow,
     DragomanError,
     FirstTokenTimeout,
+    Forbidden,
     InvalidRequest,
     ProviderGarbled,
     UnknownEntity,
     UnsupportedField,
+)
+from dragoman.pipeline.metering import Meter
+from dragoman.pipeline.tab import Arrival, Books, Tab
+from dragoman.policy.charging import (
+    FREE,
+    InputCount,
+    RequestSize,
+    estimate_input,
+    is_charged,
+    measure_request,
+    quote,
 )
 from dragoman.policy.ids import RandomHex, uuid4
 from dragoman.policy.routing import (
@@ -54,8 +68,12 @@ from dragoman.policy.routing import (
 from dragoman.policy.stop_strings import StopScanner
 from dragoman.ports import Clock, Dialect, Provider
 from dragoman.records.model import Model
+from dragoman.records.price import Price
+from dragoman.records.principal import Principal
 
 MAX_NAMED_MODELS = 20
+ROOMY = 8
+"""A token window with room for so many requests of this size can do with a guess."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,14 +82,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     request: ChatRequest
     targets: tuple[Model, ...]
     max_ttft_ms: int | None
-
-
-class Arrival(msgspec.Struct, frozen=True, kw_only=True):
-    """When a request came, by both clocks, and the id it was given."""
-
-    request_id: str
-    monotonic_s: float
-    unix_s: float
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,11 +94,6 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     batches: AsyncGenerator[list[StreamEvent], None]
 
 
-class InputCount(msgspec.Struct, frozen=True):
-    tokens: int
-    is_estimated: bool
-
-
 class Pipeline:
     """Built once by `app`; holds no state of any request."""
 
@@ -97,27 +102,32 @@ class Pipeline:
         directory: ModelDirectory,
         providers: Mapping[str, Provider],
         clock: Clock,
+        books: Books,
         *,
         max_choices: int,
     ) -> None:
         self.directory = directory
         self._providers = providers
         self._clock = clock
+        self._books = books
         self._max_choices = max_choices
         self._noise = RandomHex()
 
-    def arrive(self, request_id: str) -> Arrival:
-        return Arrival(
+    def receive(self, principal: Principal, request_id: str, dialect: Dialect) -> Tab:
+        """Open a request's tab: enter it, and close it."""
+        arrival = Arrival(
             request_id=request_id,
             monotonic_s=self._clock.monotonic_s(),
             unix_s=self._clock.unix_s(),
         )
+        return Tab(self._books, self._clock, principal, arrival, dialect)
 
-    def admit(self, request: ChatRequest, dialect: Dialect) -> Plan:
+    def admit(self, request: ChatRequest, tab: Tab) -> Plan:
         """Find the targets and apply the rules that depend on them.
 
-        Raises `InvalidRequest`, `UnsupportedField` or `UnknownEntity`; costs nothing.
+        Raises `InvalidRequest`, `UnsupportedField`, `UnknownEntity` or `Forbidden`; costs nothing.
         """
+        tab.request = request
         if request.choices > self._max_choices:
             raise InvalidRequest(f"n must be at most {self._max_choices} on this server", param="n")
         if request.context.campaign is not None:
@@ -127,15 +137,24 @@ class Pipeline:
                 param="ab_campaign",
             )
         model = self.directory.resolve(request.target)
+        allowed = tab.principal.models
         if model is None:
-            raise self._unknown_model(request.target)
-        request = dialect.bind_target(request, "model")
-        able = targets(request, self.directory.candidates(model))
+            raise self._unknown_model(request.target, allowed)
+        candidates = self.directory.candidates(model)
+        if allowed is not None:
+            if model.id not in allowed:
+                raise Forbidden(f"This key may not use the model '{model.id}'.", param="model")
+            candidates = tuple([each for each in candidates if each.id in allowed])
+        request = tab.request = tab.dialect.bind_target(request, "model")
+        able = targets(request, candidates)
         waits = [ms for ms in (request.context.max_ttft_ms, able[0].max_ttft_ms) if ms is not None]
         return Plan(request=request, targets=tuple(able), max_ttft_ms=min(waits, default=None))
 
-    def _unknown_model(self, name: str | None) -> UnknownEntity:
+    def _unknown_model(self, name: str | None, allowed: frozenset[str] | None) -> UnknownEntity:
         known = self.directory.names()
+        if allowed is not None:
+            ids = {each: self.directory.resolve(each) for each in known}
+            known = [each for each, model in ids.items() if model and model.id in allowed]
         listed = ", ".join(f"'{name}'" for name in known[:MAX_NAMED_MODELS])
         more = ", …" if len(known) > MAX_NAMED_MODELS else ""
         if name is None:
@@ -145,66 +164,136 @@ class Pipeline:
             message = f"model '{shown}' does not exist; there are {listed}{more}"
         return UnknownEntity(message, entity="model", param="model")
 
-    async def open(self, plan: Plan, arrival: Arrival) -> Answer:
+    async def open(self, plan: Plan, tab: Tab) -> Answer:
         """Return once the first token is there; raises if it never comes from any target."""
-        async with asyncio.timeout(self._first_token_wait_s(plan, arrival)) as wait:
+        async with asyncio.timeout(self._first_token_wait_s(plan, tab)) as wait:
             try:
-                return await self._open_first_able(plan, arrival)
+                return await self._open_first_able(await self._begin(plan, tab), tab)
             except asyncio.CancelledError:
                 if wait.expired():
                     raise FirstTokenTimeout from None
                 raise
 
-    async def _open_first_able(self, plan: Plan, arrival: Arrival) -> Answer:
+    async def _open_first_able(self, plan: Plan, tab: Tab) -> Answer:
         failed: DragomanError | None = None
         for model in plan.targets:
-            batches = self._batches(plan.request, model)
+            tab.begin_attempt(model)
+            batches = self._batches(plan.request, model, tab)
             try:
                 first = await _until_first_token(batches)
             except BaseException as error:
                 await batches.aclose()
-                if isinstance(error, DragomanError) and _may_fall_back(error):
-                    failed = error
-                    continue
+                if isinstance(error, DragomanError):
+                    tab.end_attempt(error.code)
+                    if _may_fall_back(error):
+                        failed = error
+                        continue
                 raise
-            head = self._head(plan, model, arrival, _fingerprint_of(first))
-            return Answer(head=head, batches=_resume(first, batches))
+            head = self._head(plan, model, tab, _fingerprint_of(first))
+            return Answer(head=head, batches=_resume(first, batches, tab))
         assert failed is not None
         raise failed
 
-    async def complete(self, plan: Plan, arrival: Arrival) -> tuple[ChatResponse, ResponseHead]:
+    async def complete(self, plan: Plan, tab: Tab) -> tuple[ChatResponse, ResponseHead]:
         """Return the whole answer; raises if no target gives one."""
         if plan.max_ttft_ms is None:
-            return await self._complete_first_able(plan, arrival)
+            return await self._complete_first_able(await self._begin(plan, tab), tab)
         # Only a stream shows when its first token came.
         streamed = msgspec.structs.replace(
             plan, request=msgspec.structs.replace(plan.request, stream=True)
         )
-        answer = await self.open(streamed, arrival)
+        answer = await self.open(streamed, tab)
         return await _fold(answer.batches), answer.head
 
-    async def _complete_first_able(
-        self, plan: Plan, arrival: Arrival
-    ) -> tuple[ChatResponse, ResponseHead]:
+    async def _complete_first_able(self, plan: Plan, tab: Tab) -> tuple[ChatResponse, ResponseHead]:
         failed: DragomanError | None = None
         for model in plan.targets:
+            tab.begin_attempt(model)
             try:
-                response = await self._whole_answer(plan.request, model)
+                response = await self._whole_answer(plan.request, model, tab)
             except DragomanError as error:
+                tab.end_attempt(error.code)
                 if not _may_fall_back(error):
                     raise
                 failed = error
                 continue
-            return response, self._head(plan, model, arrival, response.system_fingerprint)
+            usage = await tab.settle(response.usage, response.choices[0].finish_reason)
+            if usage is not response.usage:
+                response = msgspec.structs.replace(response, usage=usage)
+            return response, self._head(plan, model, tab, response.system_fingerprint)
         assert failed is not None
         raise failed
 
-    async def _whole_answer(self, request: ChatRequest, model: Model) -> ChatResponse:
+    # --- What it may cost ---
+
+    async def _begin(self, plan: Plan, tab: Tab) -> Plan:
+        """Reserve tokens and hold money for the longest answer; where those cannot carry it, shorten it.
+
+        Raises `RateLimited`, `InsufficientCredits` or `StoreUnavailable`, with nothing held.
+        """
+        books = self._books
+        if books.prices.is_stale():
+            await books.prices.refresh()
+        request = plan.request
+        asked = request.max_output_tokens
+        tab.session_id = request.context.session_id or uuid4(self._noise.draw(32))
+        prices = tuple([books.prices.price(each, tab.arrival.unix_s) for each in plan.targets])
+        if asked == 0:
+            # No model is asked.
+            prices = (None,) * len(prices)
+        is_priced = any(is_charged(price) for price in prices)
+        room = tab.token_room()
+        if room is None and not is_priced:
+            await tab.hold(FREE, plan.targets, prices)
+            return plan
+        size = await self._size(request, plan.targets, prices, room)
+        tab.input_tokens = size.input_tokens
+        limit = size.longest_output_tokens
+        if room is not None:
+            limit = tab.reserve(size)
+        quoted = FREE
+        if is_priced:
+            fitting = msgspec.structs.replace(size, longest_output_tokens=limit)
+            quoted = quote(books.prices, prices, fitting)
+        held = await tab.hold(quoted, plan.targets, prices)
+        if asked is not None:
+            return plan
+        if held.max_output_tokens is not None:
+            limit = min(limit, held.max_output_tokens)
+        if limit >= size.longest_output_tokens:
+            # Nothing had to be cut: what each target can give is bound enough.
+            return plan
+        return msgspec.structs.replace(
+            plan, request=msgspec.structs.replace(request, max_output_tokens=limit)
+        )
+
+    async def _size(
+        self,
+        request: ChatRequest,
+        models: Sequence[Model],
+        prices: Sequence[Price | None],
+        room: int | None,
+    ) -> RequestSize:
+        """How large the request may get: guessed, unless money or little room makes a count worth its time.
+
+        Only a model of our own is asked to count: elsewhere that is a call over the network.
+        """
+        counts = [estimate_input(request, model) for model in models]
+        size = measure_request(request, models, counts)
+        is_tight = room is not None and room < ROOMY * size.most_tokens
+        is_counted = False
+        for i, model in enumerate(models):
+            if model.ends_at_context and (is_tight or is_charged(prices[i])):
+                counts[i] = await self.count_input(request, model)
+                is_counted = True
+        return measure_request(request, models, counts) if is_counted else size
+
+    async def _whole_answer(self, request: ChatRequest, model: Model, tab: Tab) -> ChatResponse:
         """One target's answer at rest: taken as it comes where it comes whole, else folded."""
         response = await self._answer_in_one_piece(request, model)
         if response is not None:
             return response
-        return await _fold(self._batches(request, model))
+        return await _fold(self._batches(request, model, tab))
 
     async def _answer_in_one_piece(self, request: ChatRequest, model: Model) -> ChatResponse | None:
         if request.max_output_tokens == 0:
@@ -222,31 +311,32 @@ class Pipeline:
         if len(response.choices) != request.choices:
             raise ProviderGarbled(detail="the provider's answer lacks choices")
         if response.usage.is_estimated:
-            meter = _Meter(request.choices)
+            meter = Meter(request.choices)
             meter.feed(events_of(response))
             usage = await self._estimated_usage(bound, model, meter)
             response = msgspec.structs.replace(response, usage=usage)
         return response
 
-    def _first_token_wait_s(self, plan: Plan, arrival: Arrival) -> float | None:
+    def _first_token_wait_s(self, plan: Plan, tab: Tab) -> float | None:
         """Seconds left for the first token. A wait of 0 is over before it begins."""
         if plan.max_ttft_ms is None:
             return None
-        spent_s = self._clock.monotonic_s() - arrival.monotonic_s
+        spent_s = self._clock.monotonic_s() - tab.arrival.monotonic_s
         left_s = plan.max_ttft_ms / 1000 - spent_s
         if plan.max_ttft_ms == 0 or left_s <= 0:
             raise FirstTokenTimeout
         return left_s
 
     async def _batches(
-        self, request: ChatRequest, model: Model
+        self, request: ChatRequest, model: Model, tab: Tab
     ) -> AsyncGenerator[list[StreamEvent], None]:
         """One target's answer, metered, with the stop strings that it does not take applied."""
         if request.max_output_tokens == 0:
-            yield await self._empty_answer(request, model)
+            yield await self._empty_answer(request, model, tab)
             return
         bound = bind(request, model)
-        meter = _Meter(request.choices)
+        meter = Meter(request.choices)
+        tab.watch(meter)
         # All of them are scanned for: which ones the target was sent makes no difference to text.
         scanner = (
             StopScanner(request.stop, request.choices)
@@ -261,11 +351,15 @@ class Pipeline:
                     events = scanner.feed(events)
                 if meter.feed(events):
                     usage = await self._estimated_usage(bound, model, meter)
-                    events[-1] = msgspec.structs.replace(events[-1], usage=usage)
+                    _put_usage(events, usage)
+                    meter.usage = usage
                 if events:
+                    tab.progressed(has_token=type(events[-1]) is not Started)
                     yield events
                 if scanner is not None and scanner.is_done:
-                    yield scanner.close(await self._estimated_usage(bound, model, meter))
+                    last = scanner.close(await self._estimated_usage(bound, model, meter))
+                    meter.feed(last)
+                    yield last
                     return
         except InvalidRequest as error:
             raise in_clients_words(error, request, bound) from error.__cause__
@@ -274,7 +368,9 @@ class Pipeline:
         if not meter.is_whole:
             raise ProviderGarbled(detail="the provider's answer ended before it was complete")
 
-    async def _empty_answer(self, request: ChatRequest, model: Model) -> list[StreamEvent]:
+    async def _empty_answer(
+        self, request: ChatRequest, model: Model, tab: Tab
+    ) -> list[StreamEvent]:
         """A maximum of no tokens at all: `length` at once, and no model is asked."""
         count = await self.count_input(request, model)
         usage = Usage(input_tokens=count.tokens, is_estimated=count.is_estimated)
@@ -282,9 +378,12 @@ class Pipeline:
         events: list[StreamEvent] = []
         for i in range(request.choices):
             events += (Started(i), Finished("length", i, None, usage if i == last else None))
+        meter = Meter(request.choices)
+        meter.feed(events)
+        tab.watch(meter)
         return events
 
-    async def _estimated_usage(self, request: ChatRequest, model: Model, meter: _Meter) -> Usage:
+    async def _estimated_usage(self, request: ChatRequest, model: Model, meter: Meter) -> Usage:
         count = await self.count_input(request, model)
         return Usage(
             input_tokens=count.tokens,
@@ -293,16 +392,16 @@ class Pipeline:
         )
 
     def _head(
-        self, plan: Plan, model: Model, arrival: Arrival, system_fingerprint: str | None
+        self, plan: Plan, model: Model, tab: Tab, system_fingerprint: str | None
     ) -> ResponseHead:
         choices = plan.request.choices
         draw = self._noise.draw
         return ResponseHead(
-            request_id=arrival.request_id,
+            request_id=tab.arrival.request_id,
             response_id=draw(32),
-            created_s=int(arrival.unix_s),
+            created_s=int(tab.arrival.unix_s),
             model=model.id,
-            session_id=plan.request.context.session_id or uuid4(draw(32)),
+            session_id=tab.session_id or uuid4(draw(32)),
             completion_ids=tuple([uuid4(draw(32)) for _ in range(choices)]),
             system_fingerprint=system_fingerprint or model.system_fingerprint,
         )
@@ -317,40 +416,6 @@ class Pipeline:
         if tokens is not None:
             return InputCount(tokens, is_estimated=False)
         return InputCount(estimate_input_tokens(bound), is_estimated=True)
-
-
-class _Meter:
-    """Counts what a target produces."""
-
-    __slots__ = ("_choices", "_finished", "_produced_chars")
-
-    def __init__(self, choices: int) -> None:
-        self._choices = choices
-        self._finished = 0
-        self._produced_chars = 0
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every choice has finished."""
-        return self._finished == self._choices
-
-    def feed(self, events: Sequence[StreamEvent]) -> bool:
-        """Whether the last of `events` ends the answer and lacks its usage."""
-        lacks_usage = False
-        for event in events:
-            kind = type(event)
-            if kind is PartDelta:
-                self._produced_chars += len(event.text)  # type: ignore[union-attr]
-            elif kind is PartStarted:
-                self._produced_chars += len(getattr(event.part, "text", ""))  # type: ignore[union-attr]
-            elif kind is Finished:
-                self._finished += 1
-                lacks_usage = event.usage is None  # type: ignore[union-attr]
-        return lacks_usage and self.is_whole
-
-    def produced_tokens(self) -> int:
-        """A guess, for providers that report none: four characters each."""
-        return (self._produced_chars + 3) // 4
 
 
 def _may_fall_back(error: DragomanError) -> bool:
@@ -389,14 +454,36 @@ async def _fold(batches: AsyncGenerator[list[StreamEvent], None]) -> ChatRespons
 
 
 async def _resume(
-    first: list[StreamEvent], batches: AsyncGenerator[list[StreamEvent], None]
+    first: list[StreamEvent], batches: AsyncGenerator[list[StreamEvent], None], tab: Tab
 ) -> AsyncGenerator[list[StreamEvent], None]:
     """The whole answer again. From here on an error is told in the stream."""
     try:
+        if tab.is_whole:
+            await _settle_last(first, tab)
         yield first
         async for batch in batches:
+            if tab.is_whole:
+                await _settle_last(batch, tab)
             yield batch
     except DragomanError as error:
         yield [Failed(error)]
     finally:
         await batches.aclose()
+
+
+async def _settle_last(batch: list[StreamEvent], tab: Tab) -> None:
+    """Hold the events with the last `Finished` back until they are paid for."""
+    meter = tab.meter
+    assert meter is not None
+    assert meter.usage is not None
+    usage = await tab.settle(meter.usage, meter.reason)
+    if usage is not meter.usage:
+        _put_usage(batch, usage)
+
+
+def _put_usage(events: list[StreamEvent], usage: Usage) -> None:
+    """Put it on the last `Finished` of `events`."""
+    for i in range(len(events) - 1, -1, -1):
+        if isinstance(events[i], Finished):
+            events[i] = msgspec.structs.replace(events[i], usage=usage)
+            return

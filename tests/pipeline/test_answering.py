@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
-from typing import Any, Literal
+from collections.abc import Callable
 
-import msgspec
 import pytest
+from tests.pipeline.house import (
+    USAGE,
+    House,
+    Step,
+    asking,
+    house,
+    said,
+)
 
 from dragoman.chat import (
     ChatRequest,
     ChatResponse,
     Failed,
     Finished,
-    Message,
-    PartDelta,
-    PartEnded,
-    PartStarted,
     RequestContext,
-    ResponseHead,
     Sampling,
     Started,
-    StreamEvent,
-    Text,
     Usage,
     collect,
 )
 from dragoman.errors import (
     ContextOverflow,
-    DragomanError,
     FirstTokenTimeout,
     InvalidRequest,
     ProviderGarbled,
@@ -38,159 +35,6 @@ from dragoman.errors import (
     UnknownEntity,
     UnsupportedField,
 )
-from dragoman.pipeline import Arrival, Pipeline
-from dragoman.policy.routing import ModelDirectory
-from dragoman.ports import ProviderHealth, StreamEncoder, WireTypes
-from dragoman.records.model import Model
-
-USAGE = Usage(input_tokens=3, output_tokens=2)
-Step = list[StreamEvent] | DragomanError | asyncio.Event
-
-
-class ScriptedTarget:
-    """A provider that follows a script per model: events, an error, or an event to wait for."""
-
-    name = "scripted"
-
-    def __init__(self, **scripts: Sequence[Step]) -> None:
-        self.scripts = scripts
-        self.gives_wholes = False
-        self.asked: list[ChatRequest] = []
-        self.was_asked = asyncio.Event()
-        self.closed: list[str] = []
-
-    async def stream(
-        self, request: ChatRequest, model: Model
-    ) -> AsyncGenerator[list[StreamEvent], None]:
-        self.asked.append(request)
-        self.was_asked.set()
-        try:
-            for step in self.scripts[model.id]:
-                if isinstance(step, DragomanError):
-                    raise step
-                if isinstance(step, asyncio.Event):
-                    await step.wait()
-                else:
-                    yield step
-        finally:
-            self.closed.append(model.id)
-
-    async def complete(self, request: ChatRequest, model: Model) -> ChatResponse | None:
-        if not self.gives_wholes:
-            return None
-        async with aclosing(self.stream(request, model)) as batches:
-            return collect([event async for batch in batches for event in batch])
-
-    async def count_input(self, request: ChatRequest, model: Model) -> int | None:
-        return 11 if model.id == "counting" else None
-
-    async def check(self) -> ProviderHealth:
-        return ProviderHealth(ok=True, message="scripted")
-
-    async def aclose(self) -> None:
-        return None
-
-
-class PlainDialect:
-    """A dialect without rules of its own."""
-
-    name: Literal["openai"] = "openai"
-    wire = WireTypes(
-        path="/",
-        summary="",
-        request=None,
-        response=None,
-        stream_frame=None,
-        error=None,
-        stream_media_type="",
-        examples=(),
-    )
-    names_request_in_own_header = False
-
-    def decode_request(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:
-        raise AssertionError("the pipeline decodes nothing")
-
-    def bind_target(self, request: ChatRequest, kind: Literal["model", "project"]) -> ChatRequest:
-        assert kind == "model"
-        return request
-
-    def encode_response(
-        self, request: ChatRequest, response: ChatResponse, head: ResponseHead
-    ) -> bytes:
-        raise AssertionError("the pipeline encodes nothing")
-
-    def encode_error(self, error: DragomanError, request_id: str) -> bytes:
-        raise AssertionError("the pipeline encodes nothing")
-
-    def error_status(self, error: DragomanError) -> int:
-        return error.status
-
-    def stream_encoder(self, request: ChatRequest, head: ResponseHead) -> StreamEncoder:
-        raise AssertionError("the pipeline encodes nothing")
-
-    def stream_content_type(self, request: ChatRequest) -> str:
-        return ""
-
-
-class FixedClock:
-    now_s = 100.0
-
-    def monotonic_s(self) -> float:
-        return self.now_s
-
-    def unix_s(self) -> float:
-        return 1_700_000_000.5
-
-
-def said(text: str, usage: Usage | None = USAGE, choice: int = 0) -> list[StreamEvent]:
-    return [
-        Started(choice),
-        PartStarted(Text(""), choice),
-        PartDelta(text, choice),
-        PartEnded(choice),
-        Finished("stop", choice, None, usage),
-    ]
-
-
-def asking(target: str | None = "first", **fields: Any) -> ChatRequest:
-    return ChatRequest(
-        dialect="openai", target=target, messages=(Message("user", (Text("hi"),)),), **fields
-    )
-
-
-class House:
-    def __init__(
-        self, models: Mapping[str, dict[str, Any]], scripts: Mapping[str, Sequence[Step]]
-    ) -> None:
-        self.target = ScriptedTarget(**scripts)
-        rows = [
-            Model(id=name, provider="scripted", upstream_name=name, **fields)
-            for name, fields in models.items()
-        ]
-        directory = ModelDirectory(rows, default_model=rows[0].id)
-        self.clock = FixedClock()
-        self.pipeline = Pipeline(directory, {"scripted": self.target}, self.clock, max_choices=4)
-
-    def arrival(self) -> Arrival:
-        return self.pipeline.arrive("req_1")
-
-    async def complete(self, request: ChatRequest) -> tuple[ChatResponse, ResponseHead]:
-        plan = self.pipeline.admit(request, PlainDialect())
-        return await self.pipeline.complete(plan, self.arrival())
-
-    async def stream(self, request: ChatRequest) -> tuple[list[StreamEvent], ResponseHead]:
-        plan = self.pipeline.admit(msgspec.structs.replace(request, stream=True), PlainDialect())
-        answer = await self.pipeline.open(plan, self.arrival())
-        events: list[StreamEvent] = []
-        async with aclosing(answer.batches) as batches:
-            async for batch in batches:
-                events += batch
-        return events, answer.head
-
-
-def house(first: Sequence[Step], second: Sequence[Step] = (), **fields: Any) -> House:
-    fallbacks = {"fallbacks": ("second",)} if second else {}
-    return House({"first": fallbacks | fields, "second": {}}, {"first": first, "second": second})
 
 
 async def both_ways(make: Callable[[], House], request: ChatRequest) -> list[ChatResponse]:
@@ -287,7 +131,7 @@ async def test_what_one_wire_format_cannot_say_another_may() -> None:
 def test_a_campaign_that_does_not_exist_is_named() -> None:
     asked = asking(context=RequestContext(campaign="spring"))
     with pytest.raises(UnknownEntity, match="campaign 'spring' does not exist") as caught:
-        house([]).pipeline.admit(asked, PlainDialect())
+        house([]).admit(asked)
     assert caught.value.entity == "ab_campaign"
 
 
@@ -306,12 +150,12 @@ async def test_when_every_target_fails_the_last_error_is_told() -> None:
 
 def test_an_unknown_model_is_named_with_those_that_exist() -> None:
     with pytest.raises(UnknownEntity, match="model 'zz' does not exist; there are 'first'"):
-        house([]).pipeline.admit(asking("zz"), PlainDialect())
+        house([]).admit(asking("zz"))
 
 
 def test_more_choices_than_the_server_allows_are_refused_by_name() -> None:
     with pytest.raises(InvalidRequest, match="n must be at most 4") as caught:
-        house([]).pipeline.admit(asking(choices=5), PlainDialect())
+        house([]).admit(asking(choices=5))
     assert caught.value.param == "n"
 
 
@@ -334,16 +178,16 @@ async def test_max_ttft_of_0_is_always_over_and_asks_nobody() -> None:
 
 async def test_max_ttft_counts_from_the_requests_arrival() -> None:
     made = house([said("quick")])
-    plan = made.pipeline.admit(asking(context=RequestContext(max_ttft_ms=50)), PlainDialect())
-    arrival = made.arrival()
+    tab = made.tab()
+    plan = made.pipeline.admit(asking(context=RequestContext(max_ttft_ms=50)), tab)
     made.clock.now_s += 0.051
     with pytest.raises(FirstTokenTimeout):
-        await made.pipeline.open(plan, arrival)
+        await made.pipeline.open(plan, tab)
 
 
 async def test_max_ttft_is_the_lesser_of_the_requests_and_the_models_own() -> None:
     made = house([asyncio.Event()], max_ttft_ms=20)
-    plan = made.pipeline.admit(asking(context=RequestContext(max_ttft_ms=60_000)), PlainDialect())
+    plan = made.admit(asking(context=RequestContext(max_ttft_ms=60_000)))
     assert plan.max_ttft_ms == 20
 
 
@@ -391,8 +235,8 @@ async def test_stop_strings_over_the_targets_limit_are_applied_here_and_end_the_
 
 async def test_leaving_early_closes_the_providers_stream() -> None:
     made = house([said("hello")[:3], asyncio.Event()])
-    plan = made.pipeline.admit(asking(), PlainDialect())
-    answer = await made.pipeline.open(plan, made.arrival())
+    tab = made.tab()
+    answer = await made.pipeline.open(made.pipeline.admit(asking(), tab), tab)
     await anext(answer.batches)
     await answer.batches.aclose()
     assert made.target.closed == ["first"]

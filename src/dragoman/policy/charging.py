@@ -1,0 +1,195 @@
+"""What a request may cost, before it is asked, and what is kept of it afterwards.
+
+A quote is made of the worst case of each target: the whole prompt at the dearest input price, and the
+longest answer there can be. Where the client named no maximum, what the quote's payer can carry becomes
+one, and is sent to the target, so that it binds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Generator, Sequence
+
+import msgspec
+
+from dragoman.chat import ChatRequest, NanoUSD, Usage
+from dragoman.errors import Forbidden
+from dragoman.policy.limits import TokenAsk
+from dragoman.policy.prices import PriceBook
+from dragoman.policy.routing import MIN_GUESSED_LIMIT, estimate_input_tokens
+from dragoman.records.hold import Hold, HoldAsk, Quote
+from dragoman.records.idempotency import Claim, KeptAnswer
+from dragoman.records.model import Model
+from dragoman.records.price import Price
+from dragoman.records.usage_record import UsageRecord
+
+ASSUMED_MAX_OUTPUT = 131_072
+"""No answer is longer than this where nothing is known of the model's own maximum: as many tokens as the
+models with the longest answers give."""
+
+
+FREE = Quote()
+"""Of a request that none of its targets is paid for."""
+
+
+class InputCount(msgspec.Struct, frozen=True):
+    """A prompt's tokens."""
+
+    tokens: int
+    is_estimated: bool
+
+
+class RequestSize(msgspec.Struct, frozen=True, kw_only=True):
+    """How large a request may get, over all of its targets."""
+
+    input_tokens: int
+    choices: int
+    asked_output_tokens: int | None
+    """The client's own maximum for each choice, cut to what any target can give."""
+    longest_output_tokens: int
+    """The longest answer to be reckoned with where the client names no maximum, for each choice."""
+
+    @property
+    def most_tokens(self) -> int:
+        asked = self.asked_output_tokens
+        longest = self.longest_output_tokens if asked is None else asked
+        return self.input_tokens + self.choices * longest
+
+
+def is_charged(price: Price | None) -> bool:
+    """Whether anything has to be counted before the request is let in."""
+    if price is None:
+        return False
+    return any(
+        tier.input or tier.cached_input or tier.cache_write or tier.output for tier in price.tiers
+    )
+
+
+def estimate_input(request: ChatRequest, model: Model) -> InputCount:
+    """An upper guess, with the prompt that `model` is given beside the request's own."""
+    tokens = estimate_input_tokens(request)
+    prompt = model.default_system_prompt
+    if prompt is not None and request.messages[0].role != "system":
+        # As `estimate_input_tokens` reckons: a turn's frame, and a token for every three bytes.
+        tokens += (24 + len(prompt.encode())) // 3 + 1
+    return InputCount(tokens, is_estimated=True)
+
+
+def measure_request(
+    request: ChatRequest, targets: Sequence[Model], counts: Sequence[InputCount]
+) -> RequestSize:
+    """`counts[i]` is the prompt as `targets[i]` gets it; `request` is as its client wrote it."""
+    input_tokens = 0
+    most: int | None = 0
+    longest = 0
+    for model, count in zip(targets, counts, strict=True):
+        answer = _longest_answer(model, count)
+        input_tokens = max(input_tokens, count.tokens)
+        most = None if most is None or answer is None else max(most, answer)
+        if answer is None:
+            answer = ASSUMED_MAX_OUTPUT
+        elif model.max_output_tokens is None:
+            # What is left of a large context is no length that answers have.
+            answer = min(answer, ASSUMED_MAX_OUTPUT)
+        longest = max(longest, answer)
+    asked = request.max_output_tokens
+    if asked is not None and most is not None:
+        # A maximum beyond the model's own is cut to it, and must not be paid for.
+        asked = min(asked, most)
+    return RequestSize(
+        input_tokens=input_tokens,
+        choices=request.choices,
+        asked_output_tokens=asked,
+        longest_output_tokens=longest,
+    )
+
+
+def _longest_answer(model: Model, count: InputCount) -> int | None:
+    longest = model.max_output_tokens
+    context = model.context_tokens
+    if context is None:
+        return longest
+    left = context - count.tokens
+    if count.is_estimated and left < MIN_GUESSED_LIMIT:
+        # The guess may be too high by all that is left, and so no limit is made of it.
+        left = context
+    left = max(left, 1)
+    return left if longest is None else min(longest, left)
+
+
+def quote(book: PriceBook, prices: Sequence[Price | None], size: RequestSize) -> Quote:
+    """The worst of each target."""
+    return Quote(
+        rates=tuple([book.worst_rate(price, size.input_tokens, size.choices) for price in prices]),
+        asked_output_tokens=size.asked_output_tokens,
+        output_bound=size.longest_output_tokens,
+    )
+
+
+def token_ask(size: RequestSize) -> TokenAsk:
+    """What the request wants of a token window."""
+    return TokenAsk(
+        input_tokens=size.input_tokens,
+        choices=size.choices,
+        asked_output_tokens=size.asked_output_tokens,
+        output_bound=size.longest_output_tokens,
+    )
+
+
+class _Kept:
+    """An awaitable that is done already: no task, no future."""
+
+    __slots__ = ("_record",)
+
+    def __init__(self, record: UsageRecord) -> None:
+        self._record = record
+
+    def __await__(self) -> Generator[None, None, UsageRecord]:
+        yield from ()
+        return self._record
+
+
+class Unaccounted:
+    """Implements `ports.Accounting` for a server whose books are shut: grants all, and keeps nothing.
+
+    Nobody who pays is served, because nothing would be taken from their balance.
+    """
+
+    def hold_now(self, ask: HoldAsk) -> Hold:
+        account = ask.account
+        if account.is_prepaid or account.monthly_limit_nano_usd is not None:
+            raise Forbidden(
+                "This server runs with its accounting off, and serves no account that has a balance or"
+                " a monthly limit."
+            )
+        return Hold(
+            request_id=ask.intent.request_id,
+            account_id=account.id,
+            amount=NanoUSD(0),
+            max_output_tokens=None,
+            slot=-1,
+        )
+
+    async def hold(self, ask: HoldAsk) -> Hold:
+        return self.hold_now(ask)
+
+    def checkpoint(self, hold: Hold, usage: Usage) -> None:  # noqa: ARG002
+        return None
+
+    def settle(
+        self,
+        hold: Hold,  # noqa: ARG002 - the port's signature
+        record: UsageRecord,
+        *,
+        claim: Claim | None = None,  # noqa: ARG002
+        answer: bytes | None = None,  # noqa: ARG002
+    ) -> Awaitable[UsageRecord]:
+        return _Kept(record)
+
+    async def claim(self, claim: Claim) -> KeptAnswer | None:  # noqa: ARG002
+        raise Forbidden("This server runs with its accounting off, and keeps no answers.")
+
+    def give_up(self, claim: Claim) -> None:  # noqa: ARG002
+        return None
+
+    def note(self, record: UsageRecord) -> None:  # noqa: ARG002
+        return None
