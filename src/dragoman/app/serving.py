@@ -9,13 +9,13 @@ from __future__ import annotations
 import gc
 import logging
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
 
 import uvloop
 
 from dragoman import __version__
-from dragoman.app.bookkeeping import OpenBooks, open_books
+from dragoman.app.bookkeeping import open_books
 from dragoman.app.embedding import embed
 from dragoman.app.process import SystemClock, set_up_logging, tell_port, url_of
 from dragoman.config import Config, resolve_secret
@@ -30,7 +30,6 @@ from dragoman.policy.networks import parse_network
 from dragoman.policy.routing import ModelDirectory
 from dragoman.ports import Dialect, Provider
 from dragoman.providers.http import HttpProvider
-from dragoman.records.model import Model
 from dragoman.stores import open_store
 from dragoman.web.application import Application, Routes
 from dragoman.web.completions import CompletionRoute, CountTokensRoute, Route, WebLimits
@@ -115,11 +114,20 @@ async def _serve(config: Config, take_seat: Callable[[], Seat]) -> None:
         for provider in providers.values():
             closing.push_async_callback(provider.aclose)
         opened = await open_books(config, store, clock, seat.index, closing)
-        keys = KeyRing(store, clock, default_limits=config.limits)
+        directory = ModelDirectory(models, config.default_model)
+        pipeline = Pipeline(
+            directory, providers, clock, opened.books, max_choices=config.max_choices
+        )
+        door = Door(
+            KeyRing(store, clock, default_limits=config.limits),
+            clock,
+            touch=opened.ledger.touch,
+            trusted_proxies=[parse_network(network) for network in config.trusted_proxies],
+        )
         in_flight = InFlight()
         log = RequestLog(clock, layout=config.log_format, level=config.log_level)
         closing.callback(log.close)
-        application = _application(config, models, providers, opened, keys, in_flight, log, clock)
+        application = _application(config, pipeline, door, in_flight, log, clock)
 
         async def when_ready() -> None:
             if embedded is not None:
@@ -138,22 +146,13 @@ async def _serve(config: Config, take_seat: Callable[[], Seat]) -> None:
 
 def _application(
     config: Config,
-    models: Sequence[Model],
-    providers: Mapping[str, Provider],
-    opened: OpenBooks,
-    keys: KeyRing,
+    pipeline: Pipeline,
+    door: Door,
     in_flight: InFlight,
     log: RequestLog,
     clock: SystemClock,
 ) -> Application:
-    directory = ModelDirectory(models, config.default_model)
-    pipeline = Pipeline(directory, providers, clock, opened.books, max_choices=config.max_choices)
-    door = Door(
-        keys,
-        clock,
-        touch=opened.ledger.touch,
-        trusted_proxies=[parse_network(network) for network in config.trusted_proxies],
-    )
+    directory = pipeline.directory
     limits = WebLimits(
         max_body_bytes=config.max_body_bytes,
         body_timeout_s=BODY_TIMEOUT_S,

@@ -21,7 +21,7 @@ from typing import Literal
 import msgspec
 
 from dragoman.chat import NO_CONTEXT, ChatRequest, NanoUSD, Usage
-from dragoman.errors import DragomanError, RateLimited
+from dragoman.errors import DragomanError
 from dragoman.pipeline.metering import Meter
 from dragoman.policy.charging import RequestSize, token_ask
 from dragoman.policy.limits import Admission, Limiter
