@@ -22,7 +22,12 @@ from dragoman.http_client import HttpClient, HttpSettings
 from dragoman.policy.alerts import LAST_ATTEMPT_S, sign, webhook_secret
 from dragoman.records.account import Account, AccountId, Alerts
 from dragoman.records.alert import Alert
+from dragoman.records.hold import HoldAsk, Quote, WorstRate
+from dragoman.records.key import KeyId
+from dragoman.records.price import MILLION
+from dragoman.records.usage_record import UsageRecord
 from dragoman.stores import Store, open_store
+from dragoman.stores.ledger import open_ledger
 
 NOW_S = 1_800_000_000.0
 ACCOUNT = AccountId("acct_00000000000000000001")
@@ -132,6 +137,39 @@ async def test_an_alert_arrives_once_signed_and_whole(
     assert headers["dragoman-signature"] == sign(secret, body, int(NOW_S))
     assert headers["content-type"] == "application/json"
     assert store.next_alert_s() is None
+
+
+async def test_a_charge_that_takes_a_balance_below_its_threshold_is_told(
+    store: Store, client: HttpClient, clock: Clock, receiver: Receiver, url: str, tmp_path: Path
+) -> None:
+    add_account(store, url)
+    store.post_money(ACCOUNT, NanoUSD(10), "top_up", "top-up-1", at_s=NOW_S)
+    (account,) = [one for one in store.list_accounts() if one.id == ACCOUNT]
+    record = UsageRecord(
+        request_id="req-1",
+        account_id=ACCOUNT,
+        key_id=KeyId("key_1"),
+        dialect="openai",
+        started_s=NOW_S,
+        status="interrupted",
+    )
+    quote = Quote(rates=(WorstRate(8 * MILLION, 0),), asked_output_tokens=1)
+    ledger = open_ledger(tmp_path / "data", clock, workers=1)
+    hold = await ledger.hold(HoldAsk(account=account, quote=quote, intent=record))
+    ended = msgspec.structs.replace(record, status="ok", cost_nano_usd=NanoUSD(6))
+    await ledger.settle(hold, ended)
+    await ledger.aclose()
+    assert await delivery(store, client, clock).deliver_due() == 1
+    ((headers, body),) = receiver.calls
+    assert json.loads(body) == {
+        "id": headers["dragoman-delivery"],
+        "kind": "balance_below",
+        "account_id": ACCOUNT,
+        "account_name": "Payer",
+        "at_s": NOW_S,
+        "threshold_nano_usd": 5,
+        "balance_nano_usd": 4,
+    }
 
 
 async def test_what_fails_is_tried_again_with_the_same_id_until_it_arrives(
