@@ -130,9 +130,7 @@ class Desk:
                 till.returned(job)
 
     def free(self, account: Account) -> int:
-        return int(
-            self.value("SELECT free FROM balances WHERE account_id = ?", account.id) or 0
-        )
+        return int(self.value("SELECT free FROM balances WHERE account_id = ?", account.id) or 0)
 
     def value(self, sql: str, *values: object) -> object:
         row = self.row(sql, *values)

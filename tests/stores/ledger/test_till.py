@@ -225,7 +225,10 @@ def test_account_that_turns_not_prepaid_keeps_its_own_money(desk: Desk) -> None:
     hold = desk.hold(till, ask)
     limited = desk.account("b", is_prepaid=False, monthly_limit_nano_usd=5_000)
     changed = ask.account.__class__(
-        id=account.id, name="a", is_prepaid=False, monthly_limit_nano_usd=limited.monthly_limit_nano_usd
+        id=account.id,
+        name="a",
+        is_prepaid=False,
+        monthly_limit_nano_usd=limited.monthly_limit_nano_usd,
     )
     second = desk.ask(changed, 2_000)
     held_by_house = desk.hold(till, second)
