@@ -17,6 +17,7 @@ from dragoman.web.openapi import (
     Content,
     Operation,
     PathParameter,
+    QueryParameter,
     completion_operation,
     describe_interface,
     error_answers,
@@ -156,6 +157,35 @@ def test_errors_stand_under_the_dialects_own_status(document: dict[str, Any]) ->
     assert {"Retry-After", "x-request-id", "request-id"} <= set(responses["429"]["headers"])
 
 
+def test_what_is_left_of_the_limits_comes_with_every_answer_to_a_known_key() -> None:
+    class Plain(EchoDialect):
+        def error_status(self, error: DragomanError) -> int:
+            return error.status
+
+    responses = describe(completion_operation(Plain()))["paths"]["/echo"]["post"]["responses"]
+    rate = {
+        "X-RateLimit-Limit",
+        "X-RateLimit-Remaining",
+        *(
+            f"x-ratelimit-{what}-{of}"
+            for what in ("limit", "remaining", "reset")
+            for of in ("requests", "tokens")
+        ),
+    }
+    for status, response in responses.items():
+        # Told before the key is looked at, there is nobody whose limits they would be.
+        expected = set() if status in ("401", "405") else rate
+        assert {name for name in response["headers"] if "atelimit" in name.lower()} == expected
+    assert set(responses) >= {"200", "400", "402", "403", "409", "413", "429", "503"}
+
+
+def test_a_completion_can_be_repeated_under_a_name(document: dict[str, Any]) -> None:
+    echo = document["paths"]["/echo"]["post"]
+    assert "Idempotency-Key" in {p["name"] for p in echo["parameters"]}
+    assert "idempotent-replayed" in echo["responses"]["200"]["headers"]
+    assert {"Retry-After", "x-should-retry"} <= set(echo["responses"]["409"]["headers"])
+
+
 def test_two_errors_of_one_status_share_its_answer() -> None:
     both = error_answers(EchoDialect(), (InvalidRequest("a"), MalformedBody("b")))
     assert [answer.status for answer in both] == [400]
@@ -173,6 +203,7 @@ def test_request_headers_and_path_parameters_are_listed() -> None:
         family="things",
         summary="Look a thing up",
         path_parameters=(PathParameter("id", "Which.", "one"),),
+        query_parameters=(QueryParameter("deep", "How deep to look."),),
         answers=(Answer(status=200, description="It.", contents=(Content(type=Reply),)),),
         is_public=True,
     )
@@ -180,9 +211,14 @@ def test_request_headers_and_path_parameters_are_listed() -> None:
     OpenAPIV31SpecValidator(document).validate()
     echo = document["paths"]["/echo"]["post"]
     assert [(p["in"], p["name"], p["required"]) for p in echo["parameters"]] == [
-        ("header", "x-echo", False)
+        ("header", "x-echo", False),
+        ("header", "Idempotency-Key", False),
     ]
     thing = document["paths"]["/things/{id}"]["get"]
-    assert thing["parameters"][0]["in"] == "path"
+    assert [(p["in"], p["name"]) for p in thing["parameters"]] == [
+        ("path", "id"),
+        ("query", "deep"),
+    ]
+    assert not any("atelimit" in name.lower() for name in thing["responses"]["200"]["headers"])
     assert thing["security"] == []
     assert echo["security"] == [{"bearer": []}, {"x-api-key": []}]

@@ -48,6 +48,9 @@ def test_every_completion_endpoint_is_described() -> None:
         ("get", "/v1/models"),
         ("get", "/v1/models/{model}"),
         ("get", "/api/v1/models"),
+        ("get", "/v1/credits"),
+        ("get", "/v1/key"),
+        ("get", "/api/v1/usage"),
         ("get", "/healthz"),
     }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Literal, NewType, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -60,6 +61,8 @@ class SchemaBook:
             return {}
         if type_ is None or (isinstance(type_, type) and type_ in _PLAIN):
             return {"type": _PLAIN[type(None) if type_ is None else type_]}
+        if type_ is datetime:
+            return {"type": "string", "format": "date-time"}
         if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
             return self._reference(type_)
         if isinstance(type_, NewType):

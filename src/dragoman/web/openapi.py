@@ -27,7 +27,8 @@ One server, several published completion APIs. The path alone decides the dialec
 own clients work with only base URL and key replaced: OpenAI clients use `/v1`, those of Anthropic,
 Prem and Adaptive the server's root.
 
-Every answer carries `x-request-id`, which also finds the request in the log. An explicit `null`
+Every answer carries `x-request-id`, which also finds the request in the log and in the usage records;
+with a key that is known, also how much of its limits is left. An explicit `null`
 means that an optional field is absent. Unknown fields are ignored, and named in
 `x-dragoman-ignored`. A stream that fails in the middle ends with one error frame and without a
 finish reason."""
@@ -59,13 +60,35 @@ _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
         {"enum": ["true", "false"]},
     ),
     "Allow": ("The methods that this path answers.", {"type": "string"}),
+    "idempotent-replayed": (
+        "`true` where an earlier answer to the same `Idempotency-Key` was sent again, at no cost.",
+        {"enum": ["true"]},
+    ),
+    "X-RateLimit-Limit": ("How many requests any 60 seconds may have.", {"type": "integer"}),
+    "X-RateLimit-Remaining": ("How many of them are left.", {"type": "integer"}),
+    "x-ratelimit-limit-requests": ("The same as `X-RateLimit-Limit`.", {"type": "integer"}),
+    "x-ratelimit-remaining-requests": ("The same as `X-RateLimit-Remaining`.", {"type": "integer"}),
+    "x-ratelimit-reset-requests": ("Until all of them are left: `1m0s`.", {"type": "string"}),
+    "x-ratelimit-limit-tokens": ("How many tokens any 60 seconds may have.", {"type": "integer"}),
+    "x-ratelimit-remaining-tokens": ("How many of them are left.", {"type": "integer"}),
+    "x-ratelimit-reset-tokens": ("Until all of them are left: `1m0s`.", {"type": "string"}),
 }
+_RATE_HEADERS = tuple(name for name in _HEADERS if name.lower().startswith("x-ratelimit-"))
 _HEADERS_OF_STATUS = {
     405: ("Allow",),
     408: ("x-should-retry",),
+    409: ("x-should-retry", "Retry-After"),
     429: ("Retry-After",),
     503: ("Retry-After",),
 }
+_BEFORE_THE_KEY = frozenset({401, 405})
+"""Told before anybody's limits are known."""
+
+_IDEMPOTENCY_KEY = (
+    "Idempotency-Key",
+    "Your own name for this request, of 1 to 255 characters: sent again with the same key and body"
+    " within 24 hours, it is answered the same and charged once.",
+)
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +112,11 @@ class PathParameter(msgspec.Struct, frozen=True):
     example: str
 
 
+class QueryParameter(msgspec.Struct, frozen=True):
+    name: str
+    description: str
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One method at one path. Types of one `family` share a prefix, and its tag."""
 
@@ -99,6 +127,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     description: str = ""
     path_parameters: tuple[PathParameter, ...] = ()
+    query_parameters: tuple[QueryParameter, ...] = ()
     request_headers: tuple[tuple[str, str], ...] = ()
     request: Any = None
     required: tuple[str, ...] = ()
@@ -106,6 +135,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     examples: tuple[Example, ...] = ()
     answers: tuple[Answer, ...]
     is_public: bool = False
+    is_idempotent: bool = False
+    """Takes an `Idempotency-Key`."""
     names_request_in_own_header: bool = False
 
 
@@ -172,7 +203,8 @@ def completion_operation(dialect: Dialect) -> Operation:
         id=f"{dialect.name}_completion",
         family=dialect.name,
         summary=wire.summary,
-        request_headers=wire.request_headers,
+        request_headers=(*wire.request_headers, _IDEMPOTENCY_KEY),
+        is_idempotent=True,
         request=wire.request,
         required=_required_fields(dialect, plain),
         examples=wire.examples,
@@ -238,16 +270,18 @@ def _failures(dialect: Dialect) -> Iterable[errors.DragomanError]:
     yield errors.MalformedBody()
     yield errors.Unauthenticated()
     yield errors.InsufficientCredits()
+    yield errors.Forbidden()
     if dialect.name == "studio":
-        yield errors.Forbidden()
         yield errors.FirstTokenTimeout()
     if dialect.name != "dreamsolve":
         yield UNKNOWN_MODEL
     yield errors.MethodNotAllowed(allow=("POST",))
+    yield errors.Conflict("The Idempotency-Key was used for another request.")
     yield errors.BodyTooLarge()
     yield errors.RateLimited(retry_after_s=12)
     yield errors.Internal()
     yield errors.Overloaded(retry_after_s=1)
+    yield errors.StoreUnavailable(retry_after_s=1)
     yield errors.ProviderTimeout()
 
 
@@ -331,6 +365,7 @@ def _operation(operation: Operation, book: SchemaBook) -> dict[str, Any]:
             {**_parameter("path", p.name, p.description), "example": p.example}
             for p in operation.path_parameters
         ),
+        *(_parameter("query", p.name, p.description) for p in operation.query_parameters),
         *(_parameter("header", name, text) for name, text in operation.request_headers),
     ]
     if parameters:
@@ -368,6 +403,10 @@ def _answer(answer: Answer, operation: Operation, book: SchemaBook) -> dict[str,
         names.append("request-id")
     if answer.status == 200 and operation.request is not None:
         names.append("x-dragoman-ignored")
+        if operation.is_idempotent:
+            names.append("idempotent-replayed")
+    if not operation.is_public and answer.status not in _BEFORE_THE_KEY:
+        names += _RATE_HEADERS
     names += _HEADERS_OF_STATUS.get(answer.status, ())
     described: dict[str, Any] = {
         "description": answer.description,

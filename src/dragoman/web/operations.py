@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from dragoman import errors
 from dragoman.dialects.anthropic import CountTokensRequest, TokenCount
 from dragoman.ports import Dialect, Example
+from dragoman.web.accounts import (
+    PARAMETERS,
+    Credits,
+    KeyDetails,
+    UsagePageBody,
+    UsageSumsBody,
+)
 from dragoman.web.neighbours import Health, ModelEntry, ModelList
 from dragoman.web.openapi import (
     UNKNOWN_MODEL,
@@ -16,12 +24,21 @@ from dragoman.web.openapi import (
     Content,
     Operation,
     PathParameter,
+    QueryParameter,
     completion_operation,
     error_answers,
 )
 
 _UNKNOWN_MODEL_IN_PATH = errors.UnknownEntity(
     "model 'a-model' does not exist", entity="model", is_in_path=True, param="model"
+)
+
+_CLOSED_DOOR = (errors.Unauthenticated(), errors.Forbidden())
+_QUESTION_FAILURES = (
+    errors.InvalidRequest("'x' is not a parameter here", param="x"),
+    *_CLOSED_DOOR,
+    errors.RateLimited(retry_after_s=1),
+    errors.StoreUnavailable(retry_after_s=1),
 )
 
 
@@ -41,11 +58,14 @@ def _beside(dialect: Dialect) -> list[Operation]:
             return [
                 _model_list("/v1/models", dialect),
                 _model("/v1/models/{model}", dialect),
+                _credits(dialect),
+                _key(dialect),
             ]
         case "studio":
             return [
                 _model_list("/api/v1/models", dialect),
                 _model("/api/v1/models/{model}", dialect),
+                _usage(dialect),
             ]
         case "anthropic":
             return [_count_tokens(dialect)]
@@ -53,7 +73,7 @@ def _beside(dialect: Dialect) -> list[Operation]:
             return []
 
 
-def _success(description: str, type_: type) -> Answer:
+def _success(description: str, type_: Any) -> Answer:
     return Answer(status=200, description=description, contents=(Content(type=type_),))
 
 
@@ -66,7 +86,7 @@ def _model_list(path: str, dialect: Dialect) -> Operation:
         summary="The models that can be asked for",
         answers=(
             _success("All of them.", ModelList),
-            *error_answers(dialect, (errors.Unauthenticated(),)),
+            *error_answers(dialect, _CLOSED_DOOR),
         ),
         names_request_in_own_header=dialect.names_request_in_own_header,
     )
@@ -84,7 +104,7 @@ def _model(path: str, dialect: Dialect) -> Operation:
         ),
         answers=(
             _success("The model.", ModelEntry),
-            *error_answers(dialect, (errors.Unauthenticated(), _UNKNOWN_MODEL_IN_PATH)),
+            *error_answers(dialect, (*_CLOSED_DOOR, _UNKNOWN_MODEL_IN_PATH)),
         ),
         names_request_in_own_header=dialect.names_request_in_own_header,
     )
@@ -112,12 +132,61 @@ def _count_tokens(dialect: Dialect) -> Operation:
                 dialect,
                 (
                     errors.MalformedBody(),
-                    errors.Unauthenticated(),
+                    *_CLOSED_DOOR,
                     UNKNOWN_MODEL,
                     errors.BodyTooLarge(),
+                    errors.RateLimited(retry_after_s=12),
                     errors.ProviderTimeout(),
                 ),
             ),
+        ),
+        names_request_in_own_header=dialect.names_request_in_own_header,
+    )
+
+
+def _credits(dialect: Dialect) -> Operation:
+    return Operation(
+        method="get",
+        path="/v1/credits",
+        id="credits",
+        family=dialect.name,
+        summary="The balance of the calling key's account",
+        answers=(
+            _success("What is available, held and spent.", Credits),
+            *error_answers(dialect, _QUESTION_FAILURES),
+        ),
+        names_request_in_own_header=dialect.names_request_in_own_header,
+    )
+
+
+def _key(dialect: Dialect) -> Operation:
+    return Operation(
+        method="get",
+        path="/v1/key",
+        id="key",
+        family=dialect.name,
+        summary="The calling key: what it may do, and what is left of its limits",
+        answers=(
+            _success("The key.", KeyDetails),
+            *error_answers(dialect, _QUESTION_FAILURES[:-2]),
+        ),
+        names_request_in_own_header=dialect.names_request_in_own_header,
+    )
+
+
+def _usage(dialect: Dialect) -> Operation:
+    return Operation(
+        method="get",
+        path="/api/v1/usage",
+        id="usage",
+        family=dialect.name,
+        summary="The usage of the calling key's account: records, the newest first, or sums",
+        query_parameters=tuple(
+            QueryParameter(name, description) for name, description in PARAMETERS.items()
+        ),
+        answers=(
+            _success("A page of records; or sums, with `group_by`.", UsagePageBody | UsageSumsBody),
+            *error_answers(dialect, _QUESTION_FAILURES),
         ),
         names_request_in_own_header=dialect.names_request_in_own_header,
     )
