@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
 
 import uvloop
@@ -18,6 +18,7 @@ from dragoman import __version__
 from dragoman.app.bookkeeping import open_books
 from dragoman.app.embedding import embed
 from dragoman.app.process import SystemClock, set_up_logging, tell_port, url_of
+from dragoman.app.self_service import self_service_routes
 from dragoman.config import Config, resolve_secret
 from dragoman.dialects.anthropic import ANTHROPIC, decode_count_request, encode_count
 from dragoman.dialects.dreamsolve import DREAMSOLVE
@@ -122,12 +123,14 @@ async def _serve(config: Config, take_seat: Callable[[], Seat]) -> None:
             KeyRing(store, clock, default_limits=config.limits),
             clock,
             touch=opened.ledger.touch,
+            rate_headers=lambda principal: opened.books.limiter.peek(principal).headers,
             trusted_proxies=[parse_network(network) for network in config.trusted_proxies],
         )
         in_flight = InFlight()
         log = RequestLog(clock, layout=config.log_format, level=config.log_level)
         closing.callback(log.close)
-        application = _application(config, pipeline, door, in_flight, log, clock)
+        beside = self_service_routes(door, store, opened, directory, clock, closing)
+        application = _application(config, pipeline, door, beside, in_flight, log, clock)
 
         async def when_ready() -> None:
             if embedded is not None:
@@ -148,6 +151,7 @@ def _application(
     config: Config,
     pipeline: Pipeline,
     door: Door,
+    beside: Mapping[str, Route],
     in_flight: InFlight,
     log: RequestLog,
     clock: SystemClock,
@@ -174,6 +178,7 @@ def _application(
         ),
         "/v1/models": ModelListRoute(OPENAI, door, directory),
         "/api/v1/models": ModelListRoute(STUDIO, door, directory),
+        **beside,
         "/healthz": health,
         "/openapi.json": documents,
         "/docs": documents,
