@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -14,7 +15,7 @@ import pytest
 import trustme
 from tests.http_client.raw_server import Line, serve, with_length
 
-from dragoman.app.alerts import LOCK_FILE, AlertDelivery, Outbox, Rules, deliver_alerts
+from dragoman.app.alerts import LOCK_FILE, AlertDelivery, Outbox, Rules, start_alerts
 from dragoman.chat import NanoUSD
 from dragoman.config import load_config
 from dragoman.errors import StoreUnavailable
@@ -339,12 +340,31 @@ async def test_a_server_sends_with_its_own_settings(
     config = load_config(file, {"data_dir": str(tmp_path / "data")}, {})
     add_account(store, url)
     add_alert(store)
-    running = asyncio.create_task(deliver_alerts(config, store, Clock()))
+    stop = start_alerts(config, store, Clock())
     async with asyncio.timeout(10):
         await receiver.called.wait()
     ((headers, body),) = receiver.calls
     secret = webhook_secret(store.server_secret("alerts"), ACCOUNT)
     assert headers["dragoman-signature"] == sign(secret, body, int(NOW_S))
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    await stop()
+
+
+async def test_a_fault_of_ours_is_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(
+        logging.getLogger("dragoman.alerts"), "error", lambda text, **_: logged.set_result(text)
+    )
+
+    class Faulty:
+        def server_secret(self, name: str) -> bytes:
+            raise AssertionError(name)
+
+    file = tmp_path / "dragoman.toml"
+    file.write_text("")
+    config = load_config(file, {"data_dir": str(tmp_path)}, {})
+    stop = start_alerts(config, Faulty(), Clock())  # type: ignore[arg-type] # it gets no further
+    async with asyncio.timeout(10):
+        assert "no more alerts are sent" in await logged
+    await stop()

@@ -11,7 +11,7 @@ import fcntl
 import logging
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -192,6 +192,23 @@ def _try_lock(path: Path) -> int | None:
 
 class AlertStore(Outbox, Protocol):
     def server_secret(self, name: str) -> bytes: ...
+
+
+def start_alerts(config: Config, store: AlertStore, clock: Clock) -> Callable[[], Awaitable[None]]:
+    """Send alerts in the background; what it returns ends that, before the store is closed."""
+    task = asyncio.create_task(deliver_alerts(config, store, clock))
+    task.add_done_callback(_tell_of_fault)
+
+    async def stop() -> None:
+        task.cancel()
+        await asyncio.wait([task])
+
+    return stop
+
+
+def _tell_of_fault(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (fault := task.exception()) is not None:
+        _log.error("no more alerts are sent by this process", exc_info=fault)
 
 
 async def deliver_alerts(config: Config, store: AlertStore, clock: Clock) -> None:
