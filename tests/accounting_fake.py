@@ -34,6 +34,9 @@ class FakeAccounting:
         self.hold_gate: asyncio.Event | None = None
         self.settle_gate: asyncio.Event | None = None
         """Nothing is durable before it is open."""
+        self.was_asked = asyncio.Event()
+        """A hold was asked of the database."""
+        self.was_settled = asyncio.Event()
         self.takes_writes = True
         self._claims: dict[tuple[str, str], Claim] = {}
         self._kept: dict[tuple[str, str], KeptAnswer] = {}
@@ -44,6 +47,7 @@ class FakeAccounting:
         return self._hold(ask)
 
     async def hold(self, ask: HoldAsk) -> Hold:
+        self.was_asked.set()
         if self.hold_gate is not None:
             await self.hold_gate.wait()
         if not self.takes_writes:
@@ -95,6 +99,7 @@ class FakeAccounting:
             self.free[hold.account_id] += hold.amount - cost
         kept = msgspec.structs.replace(record, cost_nano_usd=cost)
         self.settled.append(kept)
+        self.was_settled.set()
         self.answers.append(answer)
         if claim is not None:
             place = (claim.key_id, claim.idempotency_key)

@@ -226,6 +226,7 @@ class House:
         self.clock = FixedClock()
         self.numbers = itertools.count(1)
         self.principal = principal
+        self.dialect = PlainDialect()
         self.accounting = FakeAccounting(**{principal.account.id: balance})
         table = NoWindows() if windows is None else WindowTable(windows, self.clock)
         self.limiter = Limiter(table, self.clock)
