@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -109,7 +110,22 @@ async def test_a_killed_worker_takes_only_its_own_streams_and_is_replaced(
     assert before[0] not in server.workers
     assert before[1] in server.workers
     assert "ended with code -9 and is replaced" in server.log
+    assert "2 requests were interrupted" in server.log
+    until(lambda: statuses(server) == {"interrupted": 2, "ok": 22})
+    until(lambda: read_rows(server, "SELECT count(*) FROM workers") == [(2,)])
     until(lambda: is_shared_out(server), pause_s=2 * REPORT_PERIOD_S)
+
+
+def read_rows(server: ServerProcess, query: str) -> list[tuple[Any, ...]]:
+    connection = sqlite3.connect(f"file:{server.data_dir / 'dragoman.db'}?mode=ro", uri=True)
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+def statuses(server: ServerProcess) -> dict[str, int]:
+    return dict(read_rows(server, "SELECT status, count(*) FROM usage_records GROUP BY status"))
 
 
 def sockets_of(pid: int) -> int:

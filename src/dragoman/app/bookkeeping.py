@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from dragoman.app.prices import open_price_book
+from dragoman.app.process import LIMITS_FILE
 from dragoman.config import Config
 from dragoman.pipeline import Books
 from dragoman.policy.charging import Unaccounted
@@ -14,8 +15,6 @@ from dragoman.ports import Clock
 from dragoman.stores import Store
 from dragoman.stores.ledger import SqliteLedger, open_ledger
 from dragoman.stores.windows import WindowTable
-
-LIMITS_FILE = "limits"
 
 
 class OpenBooks:
@@ -34,6 +33,9 @@ async def open_books(
         config.data_dir / LIMITS_FILE, clock, worker=worker, workers=config.workers
     )
     closing.callback(windows.close)
+    if config.workers == 1:
+        # A server of several processes may have died here before.
+        windows.clear_all_workers()
     ledger = open_ledger(config.data_dir, clock, workers=config.workers)
     closing.push_async_callback(ledger.aclose)
     ledger.start(asyncio.get_running_loop())

@@ -12,6 +12,8 @@ from dragoman.config import Config
 from dragoman.web.request_log import JsonLogFormatter
 
 PORT_FILE = "port"
+LIMITS_FILE = "limits"
+"""Where all processes of a data directory count who asked how often."""
 
 _log = logging.getLogger("dragoman.app")
 

@@ -6,11 +6,10 @@ import asyncio
 import logging
 from pathlib import Path
 
+from dragoman.app.process import LIMITS_FILE
 from dragoman.errors import DragomanError
 from dragoman.ports import Clock
 from dragoman.stores.windows import WindowTable
-
-LIMITS_FILE = "limits"
 
 _log = logging.getLogger("dragoman.workers")
 
