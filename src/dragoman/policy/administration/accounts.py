@@ -29,6 +29,7 @@ from dragoman.policy.administration.wishes import (
     MemberWish,
     PlanWish,
 )
+from dragoman.policy.alerts import SECRET_NAME, webhook_secret
 from dragoman.records.account import (
     Account,
     AccountId,
@@ -129,6 +130,11 @@ class AccountAdministration:
 
     def resume(self, account_id: str) -> Account:
         return self._set_suspended(account_id, is_suspended=False)
+
+    def webhook_secret(self, account_id: str) -> str:
+        """What signs the alerts that are sent to the account's webhook. Raises `UnknownEntity`."""
+        account = self._desk.account(account_id)
+        return webhook_secret(self._desk.store.server_secret(SECRET_NAME), account.id)
 
     # --- Members ---
 

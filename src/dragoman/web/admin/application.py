@@ -44,6 +44,15 @@ _log = logging.getLogger("dragoman.admin")
 PATH = "/admin/v1"
 CONTROLLERS = (Accounts, Plans, Keys, Credits, Ledger, Balances, Prices, Models, Usage, Audit)
 
+_NO_OBJECT = "The body must be a JSON object, in UTF-8."
+# Parameters whose names are taken in Python.
+_ON_THE_WIRE = {
+    "from_at": "from",
+    "to_at": "to",
+    "layout": "format",
+    "idempotency_key": "Idempotency-Key",
+}
+
 
 class AdminApplication:
     """Made once, in a thread: it takes a second."""
@@ -59,6 +68,9 @@ class AdminApplication:
             exception_handlers={
                 DragomanError: _tell,
                 HTTPException: _tell_http,
+                # Of a body that is no text, or nested without end.
+                UnicodeDecodeError: _tell_malformed,
+                RecursionError: _tell_malformed,
                 Exception: _tell_unforeseen,
             },
             state=State({"parts": parts}),
@@ -121,7 +133,7 @@ def _translated(request: Request[Any, Any, Any], error: HTTPException) -> Dragom
         allow = tuple((error.headers or {}).get("allow", "").split(", "))
         return MethodNotAllowed(f"{request.method} is not allowed here.", allow=allow)
     if error.status_code == 400:
-        return MalformedBody("The body must be a JSON object, in UTF-8.")
+        return MalformedBody(_NO_OBJECT)
     _log.error("the admin API failed with status %d", error.status_code)
     return Internal()
 
@@ -134,7 +146,12 @@ def _invalid(extra: Any) -> InvalidRequest:
     key = fault.get("key")
     if key is None or key == "data":
         return InvalidRequest(f"The body: {message}")
-    return InvalidRequest(f"{key}: {message}", param=str(key))
+    param = _ON_THE_WIRE.get(key, str(key))
+    return InvalidRequest(f"{param}: {message}", param=param)
+
+
+def _tell_malformed(request: Request[Any, Any, Any], _: Exception) -> Response[bytes]:
+    return _tell(request, MalformedBody(_NO_OBJECT))
 
 
 def _tell_unforeseen(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

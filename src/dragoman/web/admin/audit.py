@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import Controller, get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from dragoman.web.admin.parameters import Cursor, ForActor, Limit, before
 from dragoman.web.admin.views import EventView, Page, event_view, page_of
@@ -20,7 +20,7 @@ class Audit(Controller):
         self,
         administration: ForActor,
         subject: Annotated[
-            str | None, Parameter(max_length=200, description="The id of what was changed.")
+            str | None, QueryParameter(max_length=200, description="The id of what was changed.")
         ] = None,
         cursor: Cursor = None,
         limit: Limit = 100,

@@ -6,10 +6,18 @@ needed, and an order of names that the page is made for. Nothing of it is loaded
 
 from __future__ import annotations
 
+import ast
+import inspect
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 
+from dragoman.policy.administration import usage, wishes
+from dragoman.records import price
+from dragoman.web.admin import errors, views
+from dragoman.web.admin import usage as usage_answers
 from dragoman.web.admin.errors import AdminError
 from dragoman.web.docs_page import render_page
 from dragoman.web.interface import page_of, static_pages
@@ -47,6 +55,7 @@ def describe(document: Json, *, server_url: str) -> Json:
     book = SchemaBook("")
     error = book.schema(AdminError)
     schemas = {**document["components"]["schemas"], **book.components}
+    _add_words(schemas)
     paths = {
         path: {
             method: _operation(operation, error)
@@ -100,6 +109,11 @@ def _operation(operation: Json, error: Json) -> Json:
         for status, answer in operation["responses"].items()
         if status.startswith("2")
     }
+    if "201" in responses:
+        responses["200"] = {
+            **responses["201"],
+            "description": "Nothing new: what the same wish did before.",
+        }
     for status, words in _REFUSALS.items():
         responses[status] = {
             "description": words,
@@ -108,6 +122,40 @@ def _operation(operation: Json, error: Json) -> Json:
         }
     described["responses"] = responses
     return described
+
+
+def _add_words(schemas: dict[str, Json]) -> None:
+    """What our types say of themselves and of their fields, beneath each, in their source."""
+    for module in (wishes, views, usage_answers, usage, price, errors):
+        for node in ast.parse(inspect.getsource(module)).body:
+            if not isinstance(node, ast.ClassDef):
+                continue
+            for name, schema in schemas.items():
+                if name.partition("_")[0] != node.name:
+                    continue
+                if text := ast.get_docstring(node):
+                    schema.setdefault("description", " ".join(text.split()))
+                for field, words in _field_words(node):
+                    if field in schema.get("properties", {}):
+                        _describe_field(schema["properties"], field, words)
+
+
+def _field_words(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    for line, below in pairwise(node.body):
+        match line, below:
+            case (
+                ast.AnnAssign(target=ast.Name(id=field)),
+                ast.Expr(value=ast.Constant(value=str() as words)),
+            ):
+                yield field, " ".join(words.split())
+
+
+def _describe_field(properties: Json, field: str, words: str) -> None:
+    schema = properties[field]
+    if "$ref" in schema:
+        # The page shows what stands beside a reference, where it is one of several.
+        schema = properties[field] = {"anyOf": [schema]}
+    schema["description"] = words
 
 
 def _words(name: str) -> str:

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 import msgspec
 from litestar import Controller, Response, delete, get, patch, post
-from litestar.params import Parameter
+from litestar.params import JSONBody, QueryParameter
 
 from dragoman.errors import InvalidRequest
 from dragoman.policy.administration import KeyChange, KeyWish, RotationWish
-from dragoman.web.admin.parameters import ForActor, IdempotencyKey, made
+from dragoman.web.admin.parameters import ForActor, Id, IdempotencyKey, made
 from dragoman.web.admin.views import KeyMadeView, KeyView, Page, key_made_view, key_view
 
 
@@ -22,29 +22,34 @@ class Keys(Controller):
     def list_keys(
         self,
         administration: ForActor,
-        account_id: Annotated[str | None, Parameter(description="Of this account.")] = None,
+        account_id: Annotated[str | None, QueryParameter(description="Of this account.")] = None,
         kind: Annotated[
-            Literal["client", "admin"] | None, Parameter(description="Of this kind.")
+            Literal["client", "admin"] | None, QueryParameter(description="Of this kind.")
         ] = None,
-        revoked: Annotated[bool, Parameter(description="Revoked ones too.")] = False,
+        revoked: Annotated[bool, QueryParameter(description="Revoked ones too.")] = False,
     ) -> Page[KeyView]:
         keys = administration.keys.list_all(account_id, kind=kind, with_revoked=revoked)
         return Page(data=tuple(key_view(key) for key in keys))
 
     @post(sync_to_thread=True, summary="Make a key, and be shown its secret")
     def create_key(
-        self, administration: ForActor, data: KeyWish, idempotency_key: IdempotencyKey = None
+        self,
+        administration: ForActor,
+        data: JSONBody[KeyWish],
+        idempotency_key: IdempotencyKey = None,
     ) -> Response[KeyMadeView]:
         token = _token(data.creation_token, idempotency_key)
         key = administration.keys.create(msgspec.structs.replace(data, creation_token=token))
         return made(key_made_view(key), is_new=key.is_new)
 
     @get("/{key_id:str}", sync_to_thread=True, summary="A key")
-    def show_key(self, administration: ForActor, key_id: str) -> KeyView:
+    def show_key(self, administration: ForActor, key_id: Id) -> KeyView:
         return key_view(administration.keys.find(key_id))
 
     @patch("/{key_id:str}", sync_to_thread=True, summary="Change a key")
-    def change_key(self, administration: ForActor, key_id: str, data: KeyChange) -> KeyView:
+    def change_key(
+        self, administration: ForActor, key_id: Id, data: JSONBody[KeyChange]
+    ) -> KeyView:
         return key_view(administration.keys.change(key_id, data))
 
     @post(
@@ -55,8 +60,8 @@ class Keys(Controller):
     def rotate_key(
         self,
         administration: ForActor,
-        key_id: str,
-        data: RotationWish,
+        key_id: Id,
+        data: JSONBody[RotationWish],
         idempotency_key: IdempotencyKey = None,
     ) -> Response[KeyMadeView]:
         token = _token(data.creation_token, idempotency_key)
@@ -71,7 +76,7 @@ class Keys(Controller):
         status_code=200,
         summary="Revoke a key, from its next request on and for good",
     )
-    def revoke_key(self, administration: ForActor, key_id: str) -> KeyView:
+    def revoke_key(self, administration: ForActor, key_id: Id) -> KeyView:
         return key_view(administration.keys.revoke(key_id))
 
 

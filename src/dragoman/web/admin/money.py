@@ -6,13 +6,14 @@ from typing import Annotated
 
 from litestar import Controller, Response, get, post
 from litestar.datastructures import State
-from litestar.params import Parameter
+from litestar.params import JSONBody, QueryParameter
 
 from dragoman.policy.administration import Adjustment, Payment, PriceWish, Refund
 from dragoman.records.ledger_entry import LedgerEntry
 from dragoman.web.admin.parameters import (
     Cursor,
     ForActor,
+    Id,
     IdempotencyKey,
     Limit,
     before,
@@ -42,8 +43,8 @@ class Credits(Controller):
     def top_up(
         self,
         administration: ForActor,
-        account_id: str,
-        data: Payment,
+        account_id: Id,
+        data: JSONBody[Payment],
         idempotency_key: IdempotencyKey = None,
     ) -> Response[EntryView]:
         entry, is_new = administration.money.top_up(account_id, data, required(idempotency_key))
@@ -53,8 +54,8 @@ class Credits(Controller):
     def refund(
         self,
         administration: ForActor,
-        account_id: str,
-        data: Refund,
+        account_id: Id,
+        data: JSONBody[Refund],
         idempotency_key: IdempotencyKey = None,
     ) -> Response[EntryView]:
         entry, is_new = administration.money.refund(account_id, data, idempotency_key)
@@ -64,8 +65,8 @@ class Credits(Controller):
     def adjust(
         self,
         administration: ForActor,
-        account_id: str,
-        data: Adjustment,
+        account_id: Id,
+        data: JSONBody[Adjustment],
         idempotency_key: IdempotencyKey = None,
     ) -> Response[EntryView]:
         entry, is_new = administration.money.adjust(account_id, data, required(idempotency_key))
@@ -73,7 +74,7 @@ class Credits(Controller):
 
     @get("/ledger", sync_to_thread=True, summary="An account's ledger, newest first")
     def account_ledger(
-        self, administration: ForActor, account_id: str, cursor: Cursor = None, limit: Limit = 100
+        self, administration: ForActor, account_id: Id, cursor: Cursor = None, limit: Limit = 100
     ) -> Page[EntryView]:
         entries = administration.money.entries(account_id, before=before(cursor), limit=limit)
         return _page(entries, limit)
@@ -87,7 +88,7 @@ class Ledger(Controller):
     def list_entries(
         self,
         administration: ForActor,
-        account_id: Annotated[str | None, Parameter(description="Of this account.")] = None,
+        account_id: Annotated[str | None, QueryParameter(description="Of this account.")] = None,
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> Page[EntryView]:
@@ -117,12 +118,14 @@ class Prices(Controller):
     def list_prices(
         self,
         administration: ForActor,
-        model: Annotated[str | None, Parameter(description="Of this model, by its id.")] = None,
+        model: Annotated[
+            str | None, QueryParameter(description="Of this model, by its id.")
+        ] = None,
     ) -> Page[PriceView]:
         return Page(data=tuple(price_view(p) for p in administration.prices.list_all(model)))
 
     @post(sync_to_thread=True, summary="Set a model's price, from a moment on")
-    def set_price(self, administration: ForActor, data: PriceWish) -> Response[PriceView]:
+    def set_price(self, administration: ForActor, data: JSONBody[PriceWish]) -> Response[PriceView]:
         price, is_new = administration.prices.set(data)
         return made(price_view(price), is_new=is_new)
 

@@ -6,37 +6,30 @@ from typing import Annotated, TypeVar
 
 from litestar import Response
 from litestar.datastructures import ResponseHeader
-from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Dependency, Parameter
+from litestar.di import NamedDependency
+from litestar.params import HeaderParameter, PathParameter, QueryParameter, SkipValidation
 
 from dragoman.errors import InvalidRequest
 from dragoman.policy.administration import Administration
 
 T = TypeVar("T")
 
-ForActor = Annotated[Administration, Dependency(skip_validation=True)]
+ForActor = NamedDependency[SkipValidation[Administration]]
 """The operations, on behalf of whoever calls."""
-Limit = Annotated[int, Parameter(ge=1, le=1000, description="The most entries of one page.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="The most entries of one page.")]
+Id = Annotated[str, PathParameter(max_length=200)]
 Cursor = Annotated[
     str | None,
-    Parameter(query="cursor", max_length=20, description="`next_cursor` of the page before."),
+    QueryParameter(name="cursor", max_length=20, description="`next_cursor` of the page before."),
 ]
 IdempotencyKey = Annotated[
     str | None,
-    Parameter(
-        header="Idempotency-Key",
+    HeaderParameter(
+        name="Idempotency-Key",
         max_length=255,
         description="Your name for this wish: sent again with the same key, it is done once.",
     ),
 ]
-
-REPEATED = {
-    200: ResponseSpec(
-        data_container=None,
-        description="Nothing new: what the same wish did before.",
-        generate_examples=False,
-    )
-}
 
 
 def before(cursor: str | None) -> int | None:

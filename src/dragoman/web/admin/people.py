@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from litestar import Controller, Response, delete, get, patch, post, put
+from litestar.params import JSONBody
 
 from dragoman.policy.administration import (
     AccountChange,
@@ -11,7 +12,7 @@ from dragoman.policy.administration import (
     MemberWish,
     PlanWish,
 )
-from dragoman.web.admin.parameters import ForActor, IdempotencyKey, made
+from dragoman.web.admin.parameters import ForActor, Id, IdempotencyKey, made
 from dragoman.web.admin.views import (
     AccountStandingView,
     AccountView,
@@ -19,6 +20,7 @@ from dragoman.web.admin.views import (
     MemberView,
     Page,
     PlanView,
+    WebhookSecretView,
     account_view,
     balance_view,
     member_view,
@@ -37,18 +39,21 @@ class Accounts(Controller):
 
     @post(sync_to_thread=True, summary="Make an account")
     def create_account(
-        self, administration: ForActor, data: AccountWish, idempotency_key: IdempotencyKey = None
+        self,
+        administration: ForActor,
+        data: JSONBody[AccountWish],
+        idempotency_key: IdempotencyKey = None,
     ) -> Response[AccountView]:
         account, is_new = administration.accounts.create(data, token=idempotency_key)
         return made(account_view(account), is_new=is_new)
 
     @get("/{account_id:str}", sync_to_thread=True, summary="An account, and how it stands")
-    def show_account(self, administration: ForActor, account_id: str) -> AccountStandingView:
+    def show_account(self, administration: ForActor, account_id: Id) -> AccountStandingView:
         return standing_view(administration.accounts.show(account_id))
 
     @patch("/{account_id:str}", sync_to_thread=True, summary="Change an account")
     def change_account(
-        self, administration: ForActor, account_id: str, data: AccountChange
+        self, administration: ForActor, account_id: Id, data: JSONBody[AccountChange]
     ) -> AccountView:
         return account_view(administration.accounts.change(account_id, data))
 
@@ -58,7 +63,7 @@ class Accounts(Controller):
         status_code=200,
         summary="Refuse an account's keys from now on",
     )
-    def suspend_account(self, administration: ForActor, account_id: str) -> AccountView:
+    def suspend_account(self, administration: ForActor, account_id: Id) -> AccountView:
         return account_view(administration.accounts.suspend(account_id))
 
     @post(
@@ -67,23 +72,31 @@ class Accounts(Controller):
         status_code=200,
         summary="Let an account's keys work again",
     )
-    def resume_account(self, administration: ForActor, account_id: str) -> AccountView:
+    def resume_account(self, administration: ForActor, account_id: Id) -> AccountView:
         return account_view(administration.accounts.resume(account_id))
 
     @get("/{account_id:str}/balance", sync_to_thread=True, summary="An account's money")
-    def show_balance(self, administration: ForActor, account_id: str) -> BalanceView:
+    def show_balance(self, administration: ForActor, account_id: Id) -> BalanceView:
         return balance_view(administration.money.balance(account_id))
 
+    @get(
+        "/{account_id:str}/webhook-secret",
+        sync_to_thread=True,
+        summary="What an account's alerts are signed with",
+    )
+    def show_webhook_secret(self, administration: ForActor, account_id: Id) -> WebhookSecretView:
+        return WebhookSecretView(secret=administration.accounts.webhook_secret(account_id))
+
     @get("/{account_id:str}/members", sync_to_thread=True, summary="Who belongs to an account")
-    def list_members(self, administration: ForActor, account_id: str) -> Page[MemberView]:
+    def list_members(self, administration: ForActor, account_id: Id) -> Page[MemberView]:
         return Page(data=tuple(member_view(m) for m in administration.accounts.members(account_id)))
 
     @post("/{account_id:str}/members", sync_to_thread=True, summary="Add a member")
     def add_member(
         self,
         administration: ForActor,
-        account_id: str,
-        data: MemberWish,
+        account_id: Id,
+        data: JSONBody[MemberWish],
         idempotency_key: IdempotencyKey = None,
     ) -> Response[MemberView]:
         member, is_new = administration.accounts.add_member(account_id, data, token=idempotency_key)
@@ -95,14 +108,14 @@ class Accounts(Controller):
         summary="Change a member's role",
     )
     def change_member(
-        self, administration: ForActor, account_id: str, member_id: str, data: MemberChange
+        self, administration: ForActor, account_id: Id, member_id: Id, data: JSONBody[MemberChange]
     ) -> MemberView:
         return member_view(administration.accounts.change_member(account_id, member_id, data))
 
     @delete(
         "/{account_id:str}/members/{member_id:str}", sync_to_thread=True, summary="Remove a member"
     )
-    def remove_member(self, administration: ForActor, account_id: str, member_id: str) -> None:
+    def remove_member(self, administration: ForActor, account_id: Id, member_id: Id) -> None:
         administration.accounts.remove_member(account_id, member_id)
 
 
@@ -115,14 +128,14 @@ class Plans(Controller):
         return Page(data=tuple(plan_view(plan) for plan in administration.accounts.plans()))
 
     @get("/{plan_id:str}", sync_to_thread=True, summary="A plan")
-    def show_plan(self, administration: ForActor, plan_id: str) -> PlanView:
+    def show_plan(self, administration: ForActor, plan_id: Id) -> PlanView:
         return plan_view(administration.accounts.find_plan(plan_id))
 
     @put("/{plan_id:str}", sync_to_thread=True, summary="Make a plan, or write it anew")
-    def put_plan(self, administration: ForActor, plan_id: str, data: PlanWish) -> PlanView:
+    def put_plan(self, administration: ForActor, plan_id: Id, data: JSONBody[PlanWish]) -> PlanView:
         plan, _ = administration.accounts.put_plan(plan_id, data)
         return plan_view(plan)
 
     @delete("/{plan_id:str}", sync_to_thread=True, summary="Delete a plan that no account has")
-    def delete_plan(self, administration: ForActor, plan_id: str) -> None:
+    def delete_plan(self, administration: ForActor, plan_id: Id) -> None:
         administration.accounts.delete_plan(plan_id)

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import msgspec
 from litestar import Controller, get
-from litestar.params import Dependency, Parameter
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter, SkipValidation
 from litestar.response import Stream
 
 from dragoman.chat import DialectName
@@ -18,10 +19,10 @@ from dragoman.policy.administration import UsageQuestion, format_usd, usage_row
 from dragoman.policy.administration.usage import ExportFormat, UsageRow
 from dragoman.records.usage_query import UsageGroup
 from dragoman.records.usage_record import UsageStatus
-from dragoman.web.admin.parameters import Cursor, ForActor, Limit, before
+from dragoman.web.admin.parameters import Cursor, ForActor, Id, Limit, before
 from dragoman.web.admin.views import Page
 
-_MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/jsonl"}
+_MEDIA_TYPES = {"csv": "text/csv", "jsonl": "application/jsonl"}
 
 
 class UsageGroupView(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,20 +47,22 @@ class UsageGroupsView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def question_of(  # noqa: PLR0913, PLR0917 - one for each query parameter
-    account_id: Annotated[str | None, Parameter(description="Of this account.")] = None,
-    key_id: Annotated[str | None, Parameter(description="Of this key.")] = None,
-    project: Annotated[str | None, Parameter(description="Of this project.")] = None,
-    model: Annotated[str | None, Parameter(description="Answered by this model.")] = None,
-    dialect: Annotated[DialectName | None, Parameter(description="Asked in it.")] = None,
-    status: Annotated[UsageStatus | None, Parameter(description="Ended like this.")] = None,
-    label: Annotated[str | None, Parameter(description="With this label, `NAME:VALUE`.")] = None,
-    session_id: Annotated[str | None, Parameter(description="Of this session.")] = None,
-    user: Annotated[str | None, Parameter(description="Of this end user.")] = None,
+    account_id: Annotated[str | None, QueryParameter(description="Of this account.")] = None,
+    key_id: Annotated[str | None, QueryParameter(description="Of this key.")] = None,
+    project: Annotated[str | None, QueryParameter(description="Of this project.")] = None,
+    model: Annotated[str | None, QueryParameter(description="Answered by this model.")] = None,
+    dialect: Annotated[DialectName | None, QueryParameter(description="Asked in it.")] = None,
+    status: Annotated[UsageStatus | None, QueryParameter(description="Ended like this.")] = None,
+    label: Annotated[
+        str | None, QueryParameter(description="With this label, `NAME:VALUE`.")
+    ] = None,
+    session_id: Annotated[str | None, QueryParameter(description="Of this session.")] = None,
+    user: Annotated[str | None, QueryParameter(description="Of this end user.")] = None,
     from_at: Annotated[
-        datetime | None, Parameter(query="from", description="Came at that moment or later.")
+        datetime | None, QueryParameter(name="from", description="Came at that moment or later.")
     ] = None,
     to_at: Annotated[
-        datetime | None, Parameter(query="to", description="Came before that moment.")
+        datetime | None, QueryParameter(name="to", description="Came before that moment.")
     ] = None,
 ) -> UsageQuestion:
     return UsageQuestion(
@@ -77,7 +80,7 @@ def question_of(  # noqa: PLR0913, PLR0917 - one for each query parameter
     )
 
 
-Question = Annotated[UsageQuestion, Dependency(skip_validation=True)]
+Question = NamedDependency[SkipValidation[UsageQuestion]]
 
 
 class Usage(Controller):
@@ -105,7 +108,7 @@ class Usage(Controller):
         question: Question,
         group_by: Annotated[
             str,
-            Parameter(
+            QueryParameter(
                 max_length=450,
                 description="One or two, with a comma between, of `day` (UTC), `account`, `key`,"
                 " `project`, `model`, `status` and `label:NAME`.",
@@ -124,7 +127,8 @@ class Usage(Controller):
         administration: ForActor,
         question: Question,
         layout: Annotated[
-            ExportFormat, Parameter(query="format", description="CSV, or one JSON object a line.")
+            ExportFormat,
+            QueryParameter(name="format", description="CSV, or one JSON object a line."),
         ] = "jsonl",
     ) -> Stream:
         pieces = await asyncio.to_thread(administration.usage.export, question, layout)
@@ -137,7 +141,7 @@ class Usage(Controller):
         )
 
     @get("/{request_id:str}", sync_to_thread=True, summary="The record of one request")
-    def show_usage(self, administration: ForActor, request_id: str) -> UsageRow:
+    def show_usage(self, administration: ForActor, request_id: Id) -> UsageRow:
         return usage_row(administration.usage.find(request_id))
 
 

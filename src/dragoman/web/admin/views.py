@@ -53,6 +53,11 @@ class BalanceView(msgspec.Struct, frozen=True, kw_only=True):
     month_spent: str
 
 
+class WebhookSecretView(msgspec.Struct, frozen=True, kw_only=True):
+    secret: str
+    """Each alert carries `Dragoman-Signature`, made with it."""
+
+
 class MemberView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     account_id: str
