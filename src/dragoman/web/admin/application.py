@@ -128,7 +128,8 @@ def _translated(request: Request[Any, Any, Any], error: HTTPException) -> Dragom
     if isinstance(error, ValidationException):
         return _invalid(error.extra)
     if isinstance(error, NotFoundException):
-        return UnknownRoute(f"There is nothing at {request.url.path[:200]!r}; see {PATH}/docs.")
+        path = request.scope["path"]
+        return UnknownRoute(f"There is nothing at {path[:200]!r}; see {PATH}/docs.")
     if isinstance(error, MethodNotAllowedException):
         allow = tuple((error.headers or {}).get("allow", "").split(", "))
         return MethodNotAllowed(f"{request.method} is not allowed here.", allow=allow)

@@ -11,6 +11,7 @@ from dragoman.policy.keys import KeyRing
 from dragoman.ports import Clock
 from dragoman.records.principal import Principal
 from dragoman.web.call import Call
+from dragoman.web.door import Touch
 
 MAX_FAILURES = 10
 WINDOW_S = 60.0
@@ -22,12 +23,18 @@ class Gate:
     """Belongs to one event loop."""
 
     def __init__(
-        self, keys: KeyRing, clock: Clock, origin_of: Callable[[Call], str | None]
+        self,
+        keys: KeyRing,
+        clock: Clock,
+        origin_of: Callable[[Call], str | None],
+        *,
+        touch: Touch | None = None,
     ) -> None:
-        """`origin_of` tells the address of whoever calls."""
+        """`origin_of` tells the address of whoever calls; `touch` is told that a key was used."""
         self._keys = keys
         self._clock = clock
         self._origin_of = origin_of
+        self._touch = touch
         self._failures = Failures(clock)
 
     async def authenticate(self, call: Call) -> Principal:
@@ -53,6 +60,8 @@ class Gate:
             self._failures.count(origin or _UNKNOWN)
             raise
         keys.require_network(principal, origin)
+        if self._touch is not None:
+            self._touch(principal.key_id, self._clock.unix_s())
         return principal
 
 
