@@ -17,6 +17,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     Text,
@@ -233,16 +234,16 @@ usage_records = Table(
 )
 
 # Sums over usage_records, kept in the transaction that adds the record. `project` and `model` are ''
-# where a record has none.
+# where a record has none. Rows lie by day and model, so that sums by them need no sorting.
 usage_days = Table(
     "usage_days",
     metadata,
-    Column("day", Integer, primary_key=True),
-    Column("account_id", String(40), primary_key=True),
-    Column("key_id", String(40), primary_key=True),
-    Column("project", String(200), primary_key=True),
-    Column("model", String(200), primary_key=True),
-    Column("status", String(16), primary_key=True),
+    Column("day", Integer, nullable=False),
+    Column("account_id", String(40), nullable=False),
+    Column("key_id", String(40), nullable=False),
+    Column("project", String(200), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("status", String(16), nullable=False),
     Column("requests", BigInteger, nullable=False),
     Column("input_tokens", BigInteger, nullable=False),
     Column("cached_input_tokens", BigInteger, nullable=False),
@@ -251,6 +252,7 @@ usage_days = Table(
     Column("reasoning_tokens", BigInteger, nullable=False),
     Column("cost", BigInteger, nullable=False),
     Column("estimated", BigInteger, nullable=False),
+    PrimaryKeyConstraint("day", "model", "account_id", "key_id", "project", "status"),
     sqlite_with_rowid=False,
 )
 

@@ -31,13 +31,13 @@ SQLITE_NEXT_STARTED = """\
 SELECT min(started_s) FROM usage_records WHERE started_s >= :from_s
 """
 SQLITE_DAY_OF_RECORDS = """\
-SELECT account_id, key_id, coalesce(project, ''), coalesce(model, ''), status, count(*), sum(input_tokens), sum(cached_input_tokens), sum(cache_write_tokens), sum(output_tokens), sum(reasoning_tokens), sum(cost), sum(is_estimated) FROM usage_records WHERE started_s >= :from_s AND started_s < :to_s GROUP BY account_id, key_id, coalesce(project, ''), coalesce(model, ''), status
+SELECT account_id, key_id, coalesce(project, ''), coalesce(model, ''), status, count(*), sum(input_tokens), sum(cached_input_tokens), sum(cache_write_tokens), sum(output_tokens), sum(reasoning_tokens), sum(cost), sum(is_estimated) FROM usage_records INDEXED BY ix_usage_records_started WHERE started_s >= :from_s AND started_s < :to_s GROUP BY account_id, key_id, coalesce(project, ''), coalesce(model, ''), status
 """
 SQLITE_DAY_OF_SUMS = """\
 SELECT account_id, key_id, project, model, status, requests, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost, estimated FROM usage_days WHERE day = :day
 """
 SQLITE_LABELS_OF_RECORDS = """\
-SELECT account_id, substr(label.key, 1, 200), substr(label.value, 1, 500), count(*), sum(input_tokens), sum(cached_input_tokens), sum(cache_write_tokens), sum(output_tokens), sum(reasoning_tokens), sum(cost), sum(is_estimated) FROM usage_records, json_each(usage_records.labels) AS label WHERE started_s >= :from_s AND started_s < :to_s AND labels IS NOT NULL GROUP BY account_id, substr(label.key, 1, 200), substr(label.value, 1, 500)
+SELECT account_id, substr(label.key, 1, 200), substr(label.value, 1, 500), count(*), sum(input_tokens), sum(cached_input_tokens), sum(cache_write_tokens), sum(output_tokens), sum(reasoning_tokens), sum(cost), sum(is_estimated) FROM usage_records INDEXED BY ix_usage_records_started, json_each(usage_records.labels) AS label WHERE started_s >= :from_s AND started_s < :to_s AND labels IS NOT NULL GROUP BY account_id, substr(label.key, 1, 200), substr(label.value, 1, 500)
 """
 SQLITE_LABELS_OF_SUMS = """\
 SELECT account_id, label, value, requests, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost, estimated FROM usage_labels WHERE day = :day

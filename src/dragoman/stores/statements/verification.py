@@ -65,7 +65,8 @@ STATEMENTS: Mapping[str, ClauseElement] = {
     "NEXT_STARTED": text("SELECT min(started_s) FROM usage_records WHERE started_s >= :from_s"),
     "DAY_OF_RECORDS": text(
         "SELECT account_id, key_id, coalesce(project, ''), coalesce(model, ''), status,"
-        f" {_SUMS} FROM usage_records WHERE started_s >= :from_s AND started_s < :to_s"
+        f" {_SUMS} FROM usage_records INDEXED BY ix_usage_records_started"
+        " WHERE started_s >= :from_s AND started_s < :to_s"
         " GROUP BY account_id, key_id, coalesce(project, ''), coalesce(model, ''), status"
     ),
     "DAY_OF_SUMS": text(
@@ -74,7 +75,8 @@ STATEMENTS: Mapping[str, ClauseElement] = {
     ),
     "LABELS_OF_RECORDS": text(
         "SELECT account_id, substr(label.key, 1, 200), substr(label.value, 1, 500),"
-        f" {_SUMS} FROM usage_records, json_each(usage_records.labels) AS label"
+        f" {_SUMS} FROM usage_records INDEXED BY ix_usage_records_started,"
+        " json_each(usage_records.labels) AS label"
         " WHERE started_s >= :from_s AND started_s < :to_s AND labels IS NOT NULL"
         " GROUP BY account_id, substr(label.key, 1, 200), substr(label.value, 1, 500)"
     ),

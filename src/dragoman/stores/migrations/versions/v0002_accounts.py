@@ -202,7 +202,7 @@ def _create_usage() -> None:
         sa.Column("status", sa.String(16), nullable=False),
         *_sums(),
         sa.PrimaryKeyConstraint(
-            "day", "account_id", "key_id", "project", "model", "status", name="pk_usage_days"
+            "day", "model", "account_id", "key_id", "project", "status", name="pk_usage_days"
         ),
         sqlite_with_rowid=False,
     )
