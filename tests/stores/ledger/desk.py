@@ -130,7 +130,9 @@ class Desk:
                 till.returned(job)
 
     def free(self, account: Account) -> int:
-        return int(self.value("SELECT free FROM balances WHERE account_id = ?", account.id) or 0)
+        found = self.value("SELECT free FROM balances WHERE account_id = ?", account.id)
+        assert isinstance(found, int)
+        return found
 
     def value(self, sql: str, *values: object) -> object:
         row = self.row(sql, *values)

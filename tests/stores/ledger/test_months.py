@@ -6,11 +6,11 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
+from tests.stores.ledger.desk import Desk, crash
 
 from dragoman.errors import InsufficientCredits
 from dragoman.stores.ledger.account_book import dollars
 from dragoman.stores.ledger.months import first_day, month_at
-from tests.stores.ledger.desk import Desk, crash
 
 VIENNA = "Europe/Vienna"
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from tests.stores.ledger.desk import Desk, crash, differences, ended
 
 from dragoman.errors import InsufficientCredits
 from dragoman.records.account import Account
 from dragoman.records.hold import Hold, HoldAsk
 from dragoman.records.usage_record import CHARGED, UsageStatus
-from dragoman.stores.ledger.jobs import HoldJob, Job, SettleJob
+from dragoman.stores.ledger.jobs import HoldJob, SettleJob
 from dragoman.stores.ledger.till import Till
-from tests.stores.ledger.desk import Desk, crash, differences, ended
 
 TILLS = 3
 Open = tuple[int, int, HoldAsk, Hold]
@@ -91,7 +91,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self, first: Open | None, second: Open | None, amount: int, which: int
     ) -> None:
         for till in range(TILLS):
-            jobs: list[Job] = []
+            jobs: list[SettleJob] = []
             for opened in (first, second):
                 if opened is not None and opened[:2] == (till, self.lives[till]):
                     job = self.tills[till].close_hold(opened[3], ended(opened[2], 100))
@@ -100,7 +100,6 @@ class LedgerMachine(RuleBasedStateMachine):
             wish = HoldJob(self.desk.ask(self.accounts[which], amount))
             self.tills[till].perform([*jobs, wish])
             for job in jobs:
-                assert isinstance(job, SettleJob)
                 assert job.kept is not None
                 self.tills[till].clear(job)
                 self.charged[job.account.id] += job.kept.cost_nano_usd
@@ -169,7 +168,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 LedgerMachine.TestCase.settings = settings(
-    max_examples=20,
+    max_examples=12,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.stores.ledger.desk import KEY, Desk, crash, ended
 
 from dragoman.chat import Usage
 from dragoman.records.idempotency import Claim
 from dragoman.stores.ledger import sweep_dead
 from dragoman.stores.ledger.jobs import ClaimJob
-from tests.stores.ledger.desk import KEY, Desk, crash, ended
 
 
 def test_requests_under_way_are_recorded_and_cost_nothing(
