@@ -27,6 +27,7 @@ from dragoman.chat import (
     TokenLogprob,
     ToolCall,
     Usage,
+    events_of,
 )
 from dragoman.errors import Conflict, InvalidRequest
 from dragoman.policy.idempotency import (
@@ -181,7 +182,7 @@ def test_whole_answer_is_replayed_whole() -> None:
     )
     keeper = AnswerKeeper()
     keeper.begin(HEAD)
-    keeper.feed_whole(response)
+    keeper.feed(events_of(response))
     replayed = read_answer(kept(keeper.answer(None)), "req_second").response()
     assert replayed == response
 

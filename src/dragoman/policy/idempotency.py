@@ -31,7 +31,6 @@ from dragoman.chat import (
     Text,
     ToolCall,
     collect,
-    events_of,
 )
 from dragoman.errors import Conflict, InvalidRequest
 from dragoman.records.idempotency import Claim, KeptAnswer
@@ -171,9 +170,6 @@ class AnswerKeeper:
             self._put(self._last)
         # What ends the answer is to have its cost.
         self._last = events
-
-    def feed_whole(self, response: ChatResponse) -> None:
-        self.feed(events_of(response))
 
     def _put(self, events: list[StreamEvent]) -> None:
         if self._left_bytes < 0:
