@@ -69,14 +69,16 @@ def output_room(left: int, ask: TokenAsk) -> int | None:
     The client's own maximum, or else what a quarter of `left` has room for; all of it, where that is
     little. `None`: there is no room for an answer worth beginning.
     """
-    if ask.least_tokens > left:
-        return None
-    if ask.asked_output_tokens is not None:
-        return ask.asked_output_tokens
-    room = (left // 4 - ask.input_tokens) // ask.choices
+    prompt, choices, asked = ask.input_tokens, ask.choices, ask.asked_output_tokens
+    if asked is not None:
+        return asked if prompt + choices * asked <= left else None
+    longest = ask.longest_output_tokens
+    room = (left // 4 - prompt) // choices
     if room < SHORT_ANSWER_TOKENS:
-        room = (left - ask.input_tokens) // ask.choices
-    return min(room, ask.longest_output_tokens)
+        room = (left - prompt) // choices
+        if room < LEAST_ANSWER_TOKENS and room < longest:
+            return None
+    return room if room < longest else longest
 
 
 class _Limited(msgspec.Struct, frozen=True):
@@ -88,6 +90,7 @@ class _Limited(msgspec.Struct, frozen=True):
     request_headers: tuple[Headers, ...]
     """For each subject, those that never change: empty where it has no such limit."""
     token_headers: tuple[Headers, ...]
+    is_token_limited: bool
 
 
 class Admission:
@@ -148,12 +151,14 @@ class Limiter:
 
     def token_room(self, admission: Admission) -> int | None:
         """How many tokens may still be reserved, as of the last change; `None`: any number."""
-        least: int | None = None
-        for subject, standing in zip(admission.limited.subjects, admission.standings, strict=True):
-            if subject.tokens < UNLIMITED:
-                left = max(0, subject.tokens - standing.tokens + admission.reserved)
-                least = left if least is None else min(least, left)
-        return least
+        limited = admission.limited
+        if not limited.is_token_limited:
+            return None
+        least = UNLIMITED
+        for index, subject in enumerate(limited.subjects):
+            left = subject.tokens - admission.standings[index].tokens
+            least = left if left < least else least
+        return max(0, least + admission.reserved)
 
     def reserve(self, admission: Admission, tokens: int) -> None:
         """Set so many tokens aside, in place of what was.
@@ -276,6 +281,7 @@ class Limiter:
             tuple(owners),
             tuple([_fixed_request_headers(subject) for subject in subjects]),
             tuple([_fixed_token_headers(subject) for subject in subjects]),
+            any(subject.tokens < UNLIMITED for subject in subjects),
         )
         self._known[principal.key_id] = limited
         return limited
