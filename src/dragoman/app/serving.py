@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, ExitStack
 import uvloop
 
 from dragoman import __version__
+from dragoman.app.administering import admin_routes
 from dragoman.app.bookkeeping import open_books
 from dragoman.app.embedding import embed
 from dragoman.app.process import SystemClock, set_up_logging, tell_port, url_of
@@ -32,6 +33,7 @@ from dragoman.policy.routing import ModelDirectory
 from dragoman.ports import Dialect, Provider
 from dragoman.providers.http import HttpProvider
 from dragoman.stores import open_store
+from dragoman.web.admin.gate import Gate
 from dragoman.web.application import Application, Routes
 from dragoman.web.completions import CompletionRoute, CountTokensRoute, Route, WebLimits
 from dragoman.web.door import Door
@@ -119,8 +121,9 @@ async def _serve(config: Config, take_seat: Callable[[], Seat]) -> None:
         pipeline = Pipeline(
             directory, providers, clock, opened.books, max_choices=config.max_choices
         )
+        keys = KeyRing(store, clock, default_limits=config.limits)
         door = Door(
-            KeyRing(store, clock, default_limits=config.limits),
+            keys,
             clock,
             touch=opened.ledger.touch,
             rate_headers=lambda principal: opened.books.limiter.peek(principal).headers,
@@ -129,7 +132,11 @@ async def _serve(config: Config, take_seat: Callable[[], Seat]) -> None:
         in_flight = InFlight()
         log = RequestLog(clock, layout=config.log_format, level=config.log_level)
         closing.callback(log.close)
-        beside = self_service_routes(door, store, opened, directory, clock, closing)
+        gate = Gate(keys, clock, door.origin_of, touch=opened.ledger.touch)
+        beside = {
+            **self_service_routes(door, store, opened, directory, clock, closing),
+            **admin_routes(config, gate, store, opened, directory, clock),
+        }
         application = _application(config, pipeline, door, beside, in_flight, log, clock)
 
         async def when_ready() -> None:
@@ -156,6 +163,7 @@ def _application(
     log: RequestLog,
     clock: SystemClock,
 ) -> Application:
+    """`beside`: other routes, by path; those that end in a slash take all that is below."""
     directory = pipeline.directory
     limits = WebLimits(
         max_body_bytes=config.max_body_bytes,
@@ -178,7 +186,7 @@ def _application(
         ),
         "/v1/models": ModelListRoute(OPENAI, door, directory),
         "/api/v1/models": ModelListRoute(STUDIO, door, directory),
-        **beside,
+        **{path: route for path, route in beside.items() if not path.endswith("/")},
         "/healthz": health,
         "/openapi.json": documents,
         "/docs": documents,
@@ -187,6 +195,7 @@ def _application(
         "/v1/models/": ModelRoute(OPENAI, door, directory, "/v1/models/"),
         "/api/v1/models/": ModelRoute(STUDIO, door, directory, "/api/v1/models/"),
         "/docs/": documents,
+        **{path: route for path, route in beside.items() if path.endswith("/")},
     }
     shapes: tuple[tuple[str, Dialect], ...] = (
         ("/api/v1/completions", DREAMSOLVE),
