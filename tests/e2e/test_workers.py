@@ -8,6 +8,7 @@ import signal
 import socket
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -95,6 +96,7 @@ async def test_a_killed_worker_takes_only_its_own_streams_and_is_replaced(
     before = server.workers
     assert len(before) == 2
     streams = await begin_streams(server, 4)
+    sockets = sockets_of(server.pid)
     os.kill(before[0], signal.SIGKILL)
     provider.default = Script()
     async with client_of(server) as client:
@@ -114,6 +116,7 @@ async def test_a_killed_worker_takes_only_its_own_streams_and_is_replaced(
     until(lambda: statuses(server) == {"interrupted": 2, "ok": 22})
     until(lambda: read_rows(server, "SELECT count(*) FROM workers") == [(2,)])
     until(lambda: is_shared_out(server), pause_s=2 * REPORT_PERIOD_S)
+    until(lambda: sockets_of(server.pid) == sockets)
 
 
 def read_rows(server: ServerProcess, query: str) -> list[tuple[Any, ...]]:
@@ -224,6 +227,33 @@ async def test_a_second_signal_hurries_all_workers(
     assert time.monotonic() - begun_s < 3.0
 
 
+async def test_limits_hold_over_all_workers_and_outlive_none(
+    provider: ScriptedProvider, tmp_path: Path
+) -> None:
+    config = "requests_per_minute = 12\nconcurrent_requests = 4\n" + config_of(provider)
+    secrets = {"SCRIPTED_SECRET": SCRIPTED_SECRET}
+    gate = Gate()
+    provider.default = Script(deltas=("one ", "two"), frame_gate=gate, frames_before_gate=2)
+    with ServerProcess(tmp_path / "data", config, environment=secrets) as server:
+        streams = await begin_streams(server, 4)
+
+        async def ask() -> int:
+            async with client_of(server) as client:
+                return (await client.post(PATH, json=BODY)).status_code
+
+        assert await asyncio.gather(*(ask() for _ in range(6))) == [429] * 6
+        # What ran in dead workers runs no more; what came still counts.
+        provider.default = Script()
+        before = server.workers
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        await asyncio.gather(*streams)
+        gate.open()
+        until(lambda: len(server.workers) == 2 and not set(before) & set(server.workers))
+        counts = Counter([await ask() for _ in range(12)])
+        assert counts == {200: 8, 429: 4}
+
+
 # --- One engine for all -------------------------------------------------------------------------
 
 ENGINE_CONFIG = """
@@ -236,7 +266,7 @@ aliases = ["local"]
 slots = 1
 max_queue = 1
 context_tokens = 512
-stall_s = 5.0
+stall_s = 2.0
 """
 LONG: dict[str, Any] = STREAM | {
     "model": "local",
@@ -274,7 +304,7 @@ async def test_one_engine_serves_all_workers_within_one_bound(tmp_path: Path) ->
         answers = asyncio.Queue[tuple[int, str]]()
         clients = [client_of(server) for _ in range(6)]
 
-        async def ask(client: httpx.AsyncClient) -> None:
+        async def ask(client: httpx.AsyncClient, begun: asyncio.Event | None = None) -> None:
             text = ""
             with suppress(httpx.TransportError):
                 async with client.stream("POST", PATH, json=LONG) as response:
@@ -284,6 +314,8 @@ async def test_one_engine_serves_all_workers_within_one_bound(tmp_path: Path) ->
                         return
                     async for chunk in response.aiter_text():
                         text += chunk
+                        if begun is not None:
+                            begun.set()
             answers.put_nowait((response.status_code, text))
 
         tasks = [asyncio.create_task(ask(client)) for client in clients]
@@ -302,6 +334,19 @@ async def test_one_engine_serves_all_workers_within_one_bound(tmp_path: Path) ->
             await client.aclose()
         await ask_until_answered(server)
         assert engine_of(server) != engine
+        # One that is frozen is found out, whichever worker waits for it.
+        engine = engine_of(server)
+        begun = asyncio.Event()
+        async with client_of(server) as client, asyncio.timeout(30):
+            stream = asyncio.create_task(ask(client, begun))
+            await begun.wait()
+            os.kill(engine, signal.SIGSTOP)
+            await stream
+        status, text = await answers.get()
+        assert status == 200
+        assert '"error"' in text
+        assert "made no progress" in server.log
+        await ask_until_answered(server)
         # The slot of a killed worker is free again.
         async with client_of(server) as client, client.stream("POST", PATH, json=LONG) as response:
             assert response.status_code == 200

@@ -111,6 +111,17 @@ async def test_a_server_that_has_fewer_gets_the_next_ones(
     assert [await port.ask() for _ in range(4)] == ["a"] * 4
 
 
+async def test_a_server_that_stops_is_passed_over_while_there_are_others(port: Port) -> None:
+    stopping = await port.server("a")
+    other = await port.server("b")
+    stopping.handed.retire()
+    await until(lambda: stopping.taker.load > other.taker.load)
+    assert {await port.ask() for _ in range(4)} == {"b"}
+    other.handed.retire()
+    await until(lambda: other.taker.load > 1 << 30)
+    assert {await port.ask() for _ in range(4)} == {"a", "b"}
+
+
 async def test_a_dead_server_is_passed_over(port: Port) -> None:
     dying = await port.server("a")
     await port.server("b")

@@ -24,6 +24,8 @@ ACCEPT_AT_ONCE = 64
 REPORT_PERIOD_S = 0.25
 PAUSE_S = 0.05
 """Before accepting is tried again, where there were no means to."""
+RETIRED = 1 << 32
+"""Stands in for the number of open connections of a server that is stopping."""
 _REPORT = struct.Struct("=QQ")
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
@@ -167,12 +169,17 @@ class HandedConnections:
         self._connections: Connections | None = None
         self._starting: set[asyncio.Task[object]] = set()
         self._received = 0
+        self._is_retired = False
         self._reported = (0, 0)
         self._timer: asyncio.TimerHandle | None = None
 
     async def begin(self, connections: Connections) -> None:
         self._connections = connections
         self._loop.add_reader(self._channel, self._receive)
+        self._report()
+
+    def retire(self) -> None:
+        self._is_retired = True
         self._report()
 
     def close(self) -> None:
@@ -210,7 +217,10 @@ class HandedConnections:
 
     def _report(self) -> None:
         assert self._connections is not None
-        report = (self._received, len(self._connections.open))
+        if self._timer is not None:
+            self._timer.cancel()
+        is_open = RETIRED if self._is_retired else len(self._connections.open)
+        report = (self._received, is_open)
         if report != self._reported:
             try:
                 self._channel.send(_REPORT.pack(*report))

@@ -44,6 +44,10 @@ class Acceptor(Protocol):
         """Let every connection join `connections` from now on."""
         ...
 
+    def retire(self) -> None:
+        """Let others take new connections, where there are any; whoever comes here is refused."""
+        ...
+
     def close(self) -> None:
         """Take no more connections; those that there are stay."""
         ...
@@ -61,6 +65,9 @@ class Listener:
         self._server = await loop.create_server(
             connections.protocol, sock=self._sock, backlog=BACKLOG
         )
+
+    def retire(self) -> None:
+        """Nothing: there are no others."""
 
     def close(self) -> None:
         if self._server is not None:
@@ -110,6 +117,7 @@ async def run_until_stopped(
     try:
         await when_ready()
         await stop.asked.wait()
+        acceptor.retire()
         _log.info("stopping: %d answers under way", len(in_flight))
         await _drain(in_flight, grace_s, stop.hurried)
     finally:
