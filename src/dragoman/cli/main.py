@@ -21,6 +21,7 @@ from dragoman.cli.plans import plans_app
 from dragoman.cli.prices import prices_app
 from dragoman.cli.serve import serve
 from dragoman.cli.terminal import Failure
+from dragoman.cli.usage import usage_app
 
 app = typer.Typer(
     name="dragoman",
@@ -60,6 +61,7 @@ app.add_typer(accounts_app, name="accounts")
 app.add_typer(plans_app, name="plans")
 app.add_typer(credits_app, name="credits")
 app.add_typer(prices_app, name="prices")
+app.add_typer(usage_app, name="usage")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(audit_app, name="audit")
 app.add_typer(config_app, name="config")

@@ -1,0 +1,406 @@
+"""`dragoman usage`: what was asked and what it cost; records, sums and exports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+import typer
+
+from dragoman.cli.administering import (
+    DEFAULT_LIMIT,
+    AccountOption,
+    BeforeOption,
+    LimitOption,
+    account_names,
+    find_account,
+    opened_administration,
+    parse_moment,
+    print_fields,
+    print_table,
+    show_time,
+    show_usd,
+    tell,
+)
+from dragoman.cli.terminal import ConfigOption, DataDirOption, Failure, JsonOption, print_json
+
+if TYPE_CHECKING:
+    from dragoman.policy.administration import Administration
+    from dragoman.policy.administration.usage import UsageQuestion, UsageRow
+    from dragoman.records.usage_query import UsageGroup
+
+usage_app = typer.Typer(
+    help="List, sum and export what was asked and what it cost.",
+    no_args_is_help=True,
+    epilog="Example: dragoman usage groups --by day,model --from -30d",
+)
+
+KeyOption = Annotated[str | None, typer.Option("--key", "-k", metavar="ID", help="A key's id.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="The model that answered: id or alias.")
+]
+ProjectOption = Annotated[str | None, typer.Option("--project", "-p", help="The key's project.")]
+StatusOption = Annotated[
+    str | None,
+    typer.Option(
+        "--status", help="ok, client_gone, failed, interrupted, refused or replayed: how it ended."
+    ),
+]
+DialectOption = Annotated[
+    str | None, typer.Option("--dialect", help="openai, studio, dreamsolve or anthropic.")
+]
+LabelOption = Annotated[
+    str | None, typer.Option("--label", metavar="NAME:VALUE", help="A label of the request.")
+]
+SessionOption = Annotated[str | None, typer.Option("--session", help="The session's id.")]
+UserOption = Annotated[str | None, typer.Option("--user", help="The user that was named.")]
+FromOption = Annotated[
+    str | None,
+    typer.Option("--from", metavar="WHEN", help="From then on: 2026-11-01, or -7d."),
+]
+ToOption = Annotated[
+    str | None, typer.Option("--to", metavar="WHEN", help="Until before then: 2026-12-01.")
+]
+
+
+class PageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What `list --json` shows."""
+
+    records: list[msgspec.Raw]
+    next: int | None
+    """For `--before`, to go on; null: there is no more."""
+
+
+class SumRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A sum as `--json` shows it."""
+
+    by: dict[str, str | None]
+    requests: int
+    input_tokens: int
+    cached_input_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    estimated_requests: int
+    cost: str
+    cost_nano_usd: int
+
+
+class Exported(msgspec.Struct, frozen=True, kw_only=True):
+    """What `export --output FILE --json` shows."""
+
+    file: str
+    records: int
+
+
+@usage_app.command("list", epilog="Example: dragoman usage list --account acme --status failed")
+def list_usage(
+    account: AccountOption = None,
+    key: KeyOption = None,
+    model: ModelOption = None,
+    project: ProjectOption = None,
+    status: StatusOption = None,
+    dialect: DialectOption = None,
+    label: LabelOption = None,
+    session: SessionOption = None,
+    user: UserOption = None,
+    from_: FromOption = None,
+    to: ToOption = None,
+    limit: LimitOption = DEFAULT_LIMIT,
+    before: BeforeOption = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """List requests, newest first: never what was said, only how much, and what it cost."""
+    from dragoman.policy.administration.usage import usage_row
+
+    with opened_administration(config, data_dir) as (office, _):
+        question = _question(
+            office,
+            account,
+            from_,
+            to,
+            {
+                "key_id": key,
+                "model": model,
+                "project": project,
+                "status": status,
+                "dialect": dialect,
+                "label": label,
+                "session_id": session,
+                "user": user,
+            },
+        )
+        page = office.usage.page(question, before=before, limit=limit)
+    rows = [usage_row(kept.record) for kept in page.records]
+    if as_json:
+        encoded = [msgspec.Raw(msgspec.json.encode(row)) for row in rows]
+        print_json(PageRow(records=encoded, next=page.before))
+        return
+    if rows:
+        print_table(
+            (
+                *("TIME", "REQUEST", "KEY", "MODEL", "STATUS"),
+                *(">INPUT", ">OUTPUT", ">COST", ">MS"),
+            ),
+            map(_cells, rows),
+        )
+    elif page.before is None:
+        tell("There are no such requests.")
+    if page.before is not None:
+        tell(f"More: dragoman usage list --before {page.before}")
+
+
+@usage_app.command(epilog="Example: dragoman usage show req_0123456789abcdef01234567")
+def show(
+    request: Annotated[
+        str, typer.Argument(metavar="REQUEST", help="The request's id: an answer's x-request-id.")
+    ],
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Show all that is kept of one request."""
+    from dragoman.policy.administration.usage import usage_row
+
+    with opened_administration(config, data_dir) as (office, _):
+        row = usage_row(office.usage.find(request))
+    if as_json:
+        print_json(row)
+        return
+    values = msgspec.to_builtins(row)
+    print_fields(
+        (
+            name,
+            value
+            if isinstance(value, str) or value is None
+            else msgspec.json.encode(value).decode(),
+        )
+        for name, value in values.items()
+    )
+
+
+@usage_app.command(
+    epilog="Examples: dragoman usage groups --by day,model; dragoman usage groups --by label:team"
+)
+def groups(
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by",
+            metavar="WHAT",
+            help="One or two of day, model, key, project, account, status, label:NAME.",
+        ),
+    ] = "day",
+    account: AccountOption = None,
+    key: KeyOption = None,
+    model: ModelOption = None,
+    project: ProjectOption = None,
+    status: StatusOption = None,
+    dialect: DialectOption = None,
+    label: LabelOption = None,
+    session: SessionOption = None,
+    user: UserOption = None,
+    from_: FromOption = None,
+    to: ToOption = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Sum requests, tokens and cost by day, model, key, project, account, status or a label."""
+    groupings = [part.strip() for part in by.split(",")]
+    with opened_administration(config, data_dir) as (office, _):
+        question = _question(
+            office,
+            account,
+            from_,
+            to,
+            {
+                "key_id": key,
+                "model": model,
+                "project": project,
+                "status": status,
+                "dialect": dialect,
+                "label": label,
+                "session_id": session,
+                "user": user,
+            },
+        )
+        found = office.usage.groups(question, groupings)
+        names = account_names(office)
+    rows = [_sum_row(group, groupings) for group in found.groups]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(
+            (
+                *(grouping.upper() for grouping in groupings),
+                *(">REQUESTS", ">INPUT", ">OUTPUT", ">COST"),
+            ),
+            (
+                (
+                    *(names.get(value or "", value or "–") for value in row.by.values()),
+                    *(f"{n:,}" for n in (row.requests, row.input_tokens, row.output_tokens)),
+                    show_usd(row.cost_nano_usd),
+                )
+                for row in rows
+            ),
+        )
+    if found.is_cut:
+        tell("There are more groups than are shown: narrow it with --from, --to and others.")
+
+
+@usage_app.command(
+    epilog="Example: dragoman usage export --from 2026-11-01 --to 2026-12-01 --output november.csv"
+)
+def export(
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", dir_okay=False, help="Where to write. [stdout]"
+        ),
+    ] = None,
+    layout: Annotated[
+        Literal["csv", "jsonl"] | None,
+        typer.Option("--format", help="csv or jsonl. [by the file's name, else jsonl]"),
+    ] = None,
+    account: AccountOption = None,
+    key: KeyOption = None,
+    model: ModelOption = None,
+    project: ProjectOption = None,
+    status: StatusOption = None,
+    dialect: DialectOption = None,
+    label: LabelOption = None,
+    session: SessionOption = None,
+    user: UserOption = None,
+    from_: FromOption = None,
+    to: ToOption = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Write every record, the oldest first, as CSV or as JSON lines.
+
+    What was charged adds up to the ledger's settlements. A file is there whole, or not at all.
+    """
+    chosen: Literal["csv", "jsonl"] = layout or (
+        "csv" if output is not None and output.suffix.lower() == ".csv" else "jsonl"
+    )
+    if as_json and output is None:
+        raise Failure("--json says what was written to a file; name it with --output", exit_code=2)
+    with opened_administration(config, data_dir) as (office, _):
+        question = _question(
+            office,
+            account,
+            from_,
+            to,
+            {
+                "key_id": key,
+                "model": model,
+                "project": project,
+                "status": status,
+                "dialect": dialect,
+                "label": label,
+                "session_id": session,
+                "user": user,
+            },
+        )
+        pieces = office.usage.export(question, chosen)
+        if output is None:
+            stream = typer.get_binary_stream("stdout")
+            for piece in pieces:
+                stream.write(piece)
+            stream.flush()
+            return
+        count = _write_file(output, pieces, heading_lines=1 if chosen == "csv" else 0)
+    if as_json:
+        print_json(Exported(file=str(output), records=count))
+    else:
+        tell(f"Wrote {count:,} records to {output}.")
+
+
+def _write_file(path: Path, pieces: Iterator[bytes], *, heading_lines: int) -> int:
+    """How many records were written; progress goes to stderr."""
+    import os
+
+    from dragoman.cli.terminal import err
+
+    part = path.with_name(f".{path.name}.part")
+    count = -heading_lines
+    try:
+        with part.open("wb") as file, err().status("Exporting …") as progress:
+            for piece in pieces:
+                file.write(piece)
+                count += _count_lines(piece)
+                progress.update(f"Exporting … {max(0, count):,} records")
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise Failure(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+def _count_lines(piece: bytes) -> int:
+    """Of JSON, or of CSV, where a line break within quotes ends nothing; pieces are whole records."""
+    return sum(part.count(b"\n") for part in piece.split(b'"')[::2])
+
+
+def _question(
+    office: Administration,
+    account: str | None,
+    from_: str | None,
+    to: str | None,
+    filters: dict[str, str | None],
+) -> UsageQuestion:
+    from dragoman.policy.administration.desk import invalid
+    from dragoman.policy.administration.usage import UsageQuestion
+
+    given = {name: value for name, value in filters.items() if value is not None}
+    try:
+        question = msgspec.convert(given, UsageQuestion)
+    except msgspec.ValidationError as error:
+        raise invalid(str(error)) from None
+    return msgspec.structs.replace(
+        question,
+        account_id=None if account is None else find_account(office, account).id,
+        from_at=None if from_ is None else parse_moment(from_, "--from"),
+        to_at=None if to is None else parse_moment(to, "--to"),
+    )
+
+
+def _cells(row: UsageRow) -> tuple[str | None, ...]:
+    return (
+        show_time(row.started_at.timestamp()),
+        row.request_id,
+        row.key_id,
+        row.model or row.model_asked,
+        row.status,
+        f"{row.input_tokens:,}",
+        f"{row.output_tokens:,}" + ("~" if row.is_estimated else ""),
+        show_usd(row.cost_nano_usd),
+        f"{row.total_ms:,.0f}",
+    )
+
+
+def _sum_row(group: UsageGroup, by: list[str]) -> SumRow:
+    from dragoman.policy.administration import format_usd
+
+    sums = group.sums
+    return SumRow(
+        by=dict(zip(by, group.by, strict=True)),
+        requests=sums.requests,
+        input_tokens=sums.input_tokens,
+        cached_input_tokens=sums.cached_input_tokens,
+        cache_write_tokens=sums.cache_write_tokens,
+        output_tokens=sums.output_tokens,
+        reasoning_tokens=sums.reasoning_tokens,
+        estimated_requests=sums.estimated,
+        cost=format_usd(sums.cost_nano_usd),
+        cost_nano_usd=sums.cost_nano_usd,
+    )
