@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from datetime import date
+from math import inf
 
 from dragoman.errors import StoreUnavailable
 from dragoman.records.usage_query import (
@@ -21,15 +22,20 @@ from dragoman.stores.database import Area, Row
 from dragoman.stores.paging import first_before, page_size
 from dragoman.stores.retention_mark import read_mark
 from dragoman.stores.usage_rows import kept_usage
-from dragoman.stores.usage_sql import Choice, choose, group_question
+from dragoman.stores.usage_sql import (
+    Choice,
+    choose,
+    export_question,
+    floor_question,
+    group_question,
+    page_question,
+)
 
 MAX_GROUPS = 10_000
 EXPORT_CHUNK = 1000
 SCANNED_FOR_A_PAGE = 50_000
 """Records that are looked at for one page where no index finds those that match."""
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
-_NEWEST_FIRST = " ORDER BY usage_records.started_s DESC, usage_records.sequence DESC LIMIT "
-_OLDEST_FIRST = " ORDER BY usage_records.started_s, usage_records.sequence LIMIT "
 
 
 class UsageArea(Area):
@@ -51,9 +57,7 @@ class UsageArea(Area):
             if floor is not None:
                 choice.indexed.append(sql.SQLITE_NOT_BEFORE)
                 choice.values.update(floor_s=floor[0], floor=floor[1])
-            text = sql.SQLITE_RECORDS.replace("FROM usage_records", f"FROM {choice.source}")
-            text += f"{choice.where()}{_NEWEST_FIRST}{limit + 1}"
-            rows = connection.execute(text, choice.values).fetchall()
+            rows = connection.execute(page_question(choice, limit + 1), choice.values).fetchall()
         records = tuple(kept_usage(row) for row in rows[:limit])
         if len(rows) > limit:
             return UsagePage(records, records[-1].sequence)
@@ -78,24 +82,21 @@ class UsageArea(Area):
         with self._database.reading() as connection:
             choice.values["last"] = connection.execute(sql.SQLITE_LAST_SEQUENCE).fetchone()[0]
         choice.rest.append(sql.SQLITE_UP_TO)
-        text = sql.SQLITE_RECORDS.replace("FROM usage_records", f"FROM {choice.source}")
-        first = f"{text}{choice.where()}{_OLDEST_FIRST}{EXPORT_CHUNK}"
-        following = f"{text}{choice.where(sql.SQLITE_AFTER)}{_OLDEST_FIRST}{EXPORT_CHUNK}"
-        values = dict(choice.values)
-        mark = None
+        mark, reached_s = None, -inf
         while True:
             with self._database.reading() as connection:
                 now = read_mark(connection)
-                if mark is not None and now != mark and values["after_s"] < now.cutoff_s:  # type: ignore[operator]
+                if mark is not None and now != mark and reached_s < now.cutoff_s:
                     raise StoreUnavailable(
                         "Old records were deleted while they were exported; export again."
                     )
-                question = first if mark is None else following
-                rows = connection.execute(question, values).fetchall()
+                question = export_question(choice, EXPORT_CHUNK, is_first=mark is None)
+                rows = connection.execute(question, choice.values).fetchall()
             mark = now
             if rows:
                 chunk = [kept_usage(row) for row in rows]
-                values.update(after_s=chunk[-1].record.started_s, after=chunk[-1].sequence)
+                reached_s = chunk[-1].record.started_s
+                choice.values.update(after_s=reached_s, after=chunk[-1].sequence)
                 yield chunk
             if len(rows) < EXPORT_CHUNK:
                 return
@@ -112,12 +113,8 @@ def _started_s(connection: sqlite3.Connection, sequence: int) -> float | None:
 
 def _floor(connection: sqlite3.Connection, choice: Choice) -> tuple[float, int] | None:
     """How far back a page may look; `None`: to the beginning. The index alone tells it."""
-    row = connection.execute(
-        f"SELECT started_s, sequence FROM {choice.source}"  # noqa: S608 - names of ours
-        f"{Choice(choice.index, choice.indexed, [], {}).where()}{_NEWEST_FIRST}"
-        f"1 OFFSET {SCANNED_FOR_A_PAGE - 1}",
-        choice.values,
-    ).fetchone()
+    question = floor_question(choice, SCANNED_FOR_A_PAGE)
+    row = connection.execute(question, choice.values).fetchone()
     return None if row is None else (row[0], row[1])
 
 

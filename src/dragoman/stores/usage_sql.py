@@ -107,6 +107,34 @@ def choose(asked: UsageFilter) -> Choice:
     return Choice(index, indexed, rest, values)
 
 
+def page_question(choice: Choice, most: int) -> str:
+    """Whole records, the newest first."""
+    return f"{_records(choice)}{choice.where()}{_NEWEST_FIRST} LIMIT {most}"
+
+
+def floor_question(choice: Choice, scanned: int) -> str:
+    """The position of the last of so many records, which the index alone tells."""
+    indexed = Choice(choice.index, choice.indexed, [], {}).where()
+    return (
+        f"SELECT started_s, sequence FROM {choice.source}{indexed}"  # noqa: S608 - pieces of ours
+        f"{_NEWEST_FIRST} LIMIT 1 OFFSET {scanned - 1}"
+    )
+
+
+def export_question(choice: Choice, most: int, *, is_first: bool) -> str:
+    """Whole records, the oldest first."""
+    where = choice.where() if is_first else choice.where(sql.SQLITE_AFTER)
+    return f"{_records(choice)}{where}{_OLDEST_FIRST} LIMIT {most}"
+
+
+_NEWEST_FIRST = " ORDER BY usage_records.started_s DESC, usage_records.sequence DESC"
+_OLDEST_FIRST = " ORDER BY usage_records.started_s, usage_records.sequence"
+
+
+def _records(choice: Choice) -> str:
+    return sql.SQLITE_RECORDS.replace("FROM usage_records", f"FROM {choice.source}")
+
+
 # --- Groups -------------------------------------------------------------------------------------
 
 
