@@ -20,6 +20,7 @@ from tests.conftest import SCRIPTED_SECRET, gateway_config, share_model
 from tests.scripted_provider import Gate, Script, ScriptedProvider
 from tests.server_process import ServerProcess, children_of, is_alive
 
+from dragoman.stores import open_store
 from dragoman.web.handover import REPORT_PERIOD_S
 
 PATH = "/v1/chat/completions"
@@ -158,6 +159,24 @@ def is_shared_out(server: ServerProcess) -> bool:
 
 def test_connections_are_shared_out_evenly(server: ServerProcess) -> None:
     until(lambda: is_shared_out(server), pause_s=2 * REPORT_PERIOD_S)
+    assert httpx.get(f"{server.url}/healthz").json()["features"]["several_workers"]
+
+
+def test_a_revoked_key_is_refused_at_the_next_request_by_all(server: ServerProcess) -> None:
+    clients = [httpx.Client(base_url=server.url, headers=headers(server)) for _ in range(4)]
+    try:
+        for client in clients:
+            assert client.get("/v1/models").status_code == 200
+        store = open_store(server.data_dir)
+        try:
+            (key,) = store.list_keys()
+            assert store.revoke_key(key.id, time.time())
+        finally:
+            store.close()
+        assert [client.get("/v1/models").status_code for client in clients] == [401] * 4
+    finally:
+        for client in clients:
+            client.close()
 
 
 def test_a_worker_that_was_asked_to_stop_is_replaced_too(server: ServerProcess) -> None:

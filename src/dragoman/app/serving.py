@@ -216,5 +216,6 @@ def _health(config: Config, in_flight: InFlight) -> Health:
             "embedded_engine": bool(config.local_models),
             "rate_limits": True,
             "request_log": config.log_level in ("debug", "info"),
+            "several_workers": config.workers > 1,
         },
     )

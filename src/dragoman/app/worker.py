@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,9 @@ def main() -> None:
     from dragoman.web.server import Stop  # noqa: PLC0415
 
     def when_ready() -> None:
-        os.write(report, READY_LINE)
+        # A parent that is gone is the lifeline's business.
+        with suppress(BrokenPipeError):
+            os.write(report, READY_LINE)
         os.close(report)
 
     def take_seat() -> Seat:
