@@ -15,4 +15,5 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     desk = Desk(tmp_path / "data")
     yield desk
     assert differences(desk.data_dir) == []
+    assert desk.store.verify() == []
     desk.store.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -182,6 +183,29 @@ async def test_full_database_lets_nothing_begin_and_loses_no_settlement(
     await asyncio.gather(*fillers)
     assert refused is None or refused.retry_after_s == 1
     assert desk.value("SELECT count(*) FROM usage_records") == len(fillers) + 1
+    assert desk.free(account) == 700
+
+
+async def test_file_that_cannot_grow_lets_nothing_begin_and_loses_no_settlement(
+    desk: Desk, ledger: SqliteLedger
+) -> None:
+    account = desk.account("a", top_up=1_000)
+    ask = desk.ask(account, 500)
+    hold = await held(ledger, ask)
+    size = (desk.data_dir / "dragoman.db-wal").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        settled = asyncio.ensure_future(ledger.settle(hold, ended(ask, 300)))
+        refused = asyncio.create_task(ledger.hold(desk.ask(account, 100)))
+        await asyncio.sleep(0)
+        desk.clock.now_s += 2
+        with pytest.raises(StoreUnavailable):
+            await refused
+        assert not settled.done()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (await settled).cost_nano_usd == 300
     assert desk.free(account) == 700
 
 

@@ -163,6 +163,7 @@ class LedgerMachine(RuleBasedStateMachine):
         last.close()
         assert self.desk.rows("SELECT * FROM workers") == []
         assert differences(self.desk.data_dir) == []
+        assert self.desk.store.verify() == []
         self.desk.store.close()
         shutil.rmtree(self.folder)
 

@@ -16,6 +16,7 @@ from dragoman.chat import Usage
 from dragoman.records.idempotency import Claim
 from dragoman.stores.ledger import sweep_dead
 from dragoman.stores.ledger.jobs import ClaimJob
+from dragoman.stores.ledger.shared_words import word_of
 
 
 def test_requests_under_way_are_recorded_and_cost_nothing(
@@ -48,6 +49,19 @@ def test_requests_under_way_are_recorded_and_cost_nothing(
     )
     assert desk.value("SELECT requests FROM usage_labels") == 1
     assert list((desk.data_dir / "run").glob("*.journal")) == []
+
+
+def test_nobody_waits_for_slices_of_the_dead(desk: Desk) -> None:
+    account = desk.account("a", top_up=1_000_000)
+    till, living = desk.till(), desk.till()
+    hold_ask = desk.ask(account, 500)
+    desk.hold(till, hold_ask)
+    word = word_of(account.id)
+    assert living.worker.is_leased_by_others(word)
+    crash(till)
+    sweep_dead(desk.data_dir, desk.clock)
+    assert not living.worker.is_leased_by_others(word)
+    living.close()
 
 
 def test_sweep_again_finds_nothing(desk: Desk) -> None:

@@ -105,6 +105,20 @@ def test_who_is_short_does_not_wait_for_holds_of_others(desk: Desk) -> None:
     desk.till().close()
 
 
+def test_who_asks_for_more_than_there_is_does_not_wait_for_slices(desk: Desk) -> None:
+    account = desk.account("a", top_up=100_000)
+    rich, poor = desk.till(), desk.till()
+    desk.hold(rich, desk.ask(account, 1))
+    job = HoldJob(desk.ask(account, 100_001))
+    poor.perform([job])
+    assert job.error is not None
+    assert not job.is_contended
+    assert rich.hold_unasked(desk.ask(account, 1), desk.clock.now_s) is not None
+    for till in (rich, poor):
+        crash(till)
+    desk.till().close()
+
+
 def test_slice_goes_back_when_nobody_uses_it(desk: Desk) -> None:
     account, till = desk.account("a", top_up=1_000_000), desk.till()
     ask = desk.ask(account, 100)

@@ -105,6 +105,15 @@ class AccountBook:
         self.take(backing, amount)
         return amount, limit
 
+    def others_could_help(self, backing: Backing, quote: Quote, month: Month) -> bool:
+        """Whether `quote` would fit if other processes gave back all that they have leased."""
+        available = self.available(backing, month)
+        try:
+            quote.fit(None if available is None else available + self.others)
+        except InsufficientCredits:
+            return False
+        return True
+
     def settle(self, purse: Purse, held: int, wanted: int, month: Month) -> int:
         """End a hold of `held` with a charge of at most `wanted`; returns the charge."""
         self._month = month

@@ -23,6 +23,7 @@ from dragoman.chat import NanoUSD, Usage
 from dragoman.errors import StoreUnavailable
 from dragoman.records.usage_record import UsageRecord
 from dragoman.stores.ledger.mapping import PAGE, map_allocated, open_private
+from dragoman.stores.ledger.shared_words import SEATS
 
 SLOT_BYTES = 2048
 SEGMENT_SLOTS = 1024
@@ -135,7 +136,7 @@ def read_seat(file: int) -> int:
     if len(head) < _FILE_HEAD.size:
         raise JournalDamaged("the file is cut short")
     magic, seat = _FILE_HEAD.unpack(head)
-    if magic != _MAGIC:
+    if magic != _MAGIC or seat >= SEATS:
         raise JournalDamaged("the file is not a journal of this version")
     return int(seat)
 

@@ -16,9 +16,10 @@ from pathlib import Path
 from dragoman.records.usage_record import UsageRecord
 from dragoman.stores.compiled import ledger as sql
 from dragoman.stores.ledger.connection import positional
-from dragoman.stores.ledger.journal import JournalDamaged, read_intents
+from dragoman.stores.ledger.journal import JournalDamaged, read_intents, read_seat
 from dragoman.stores.ledger.rows import Rollups, Row, record_row
-from dragoman.stores.ledger.worker import JOURNAL_SUFFIX, alone, lease_ids
+from dragoman.stores.ledger.shared_words import SharedWords
+from dragoman.stores.ledger.worker import JOURNAL_SUFFIX, WORDS_NAME, alone, lease_ids
 
 _log = logging.getLogger("dragoman.ledger")
 
@@ -64,10 +65,22 @@ def _sweep_one(
             _log.error("%s cannot be read (%s): its requests are not recorded", path, error)
             intents = []
         records = _close(connection, worker_id, intents, now_s)
+        _leave_seat(path.parent, file)
         path.unlink(missing_ok=True)
         return records
     finally:
         os.close(file)
+
+
+def _leave_seat(run_dir: Path, file: int) -> None:
+    """Nobody has to wait any more for slices that came back already."""
+    try:
+        seat = read_seat(file)
+    except JournalDamaged:
+        return
+    words = SharedWords(run_dir / WORDS_NAME)
+    words.clear_seat(seat)
+    words.close()
 
 
 def _close(

@@ -170,7 +170,9 @@ class Transaction:
             job.amount, job.max_output_tokens = book.hold(purse.backing, ask.quote, month)
         except InsufficientCredits as error:
             job.error = error
-            job.is_contended = self._worker.is_leased_by_others(purse.word)
+            job.is_contended = self._worker.is_leased_by_others(
+                purse.word
+            ) and book.others_could_help(purse.backing, ask.quote, month)
             if job.is_contended:
                 self._must_return.add(purse.word)
 
