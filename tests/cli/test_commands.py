@@ -11,6 +11,7 @@ import pytest
 from tests.cli.conftest import Run
 
 from dragoman import __version__
+from dragoman.cli.areas import AREAS
 
 COMMANDS = [
     (),
@@ -90,6 +91,13 @@ def test_every_option_of_every_command_is_described(dragoman: Run) -> None:
                 text = re.sub(r"<\w+>|\b[A-Z]+\b|-\w", "", option[2])
                 assert re.search(r"[a-z]{3}", text), (command, line)
     assert seen > 40
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_an_area_says_of_itself_what_is_said_of_it(dragoman: Run, area: str) -> None:
+    words = AREAS[area].split()
+    assert " ".join(words) in " ".join(dragoman(area, "--help").out.split())
+    assert words[0] in dragoman("--help").out
 
 
 def test_version_is_told(dragoman: Run) -> None:

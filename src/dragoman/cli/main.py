@@ -8,23 +8,15 @@ from typing import Annotated
 import typer
 
 from dragoman import __version__
-from dragoman.cli.accounts import accounts_app
-from dragoman.cli.audit import audit_app
+from dragoman.cli.areas import Areas
 from dragoman.cli.chat import chat
-from dragoman.cli.configuration import config_app
-from dragoman.cli.credits import credits_app
 from dragoman.cli.doctor import doctor
-from dragoman.cli.keys import keys_app
-from dragoman.cli.ledger import ledger_app
-from dragoman.cli.models import models_app
-from dragoman.cli.plans import plans_app
-from dragoman.cli.prices import prices_app
 from dragoman.cli.serve import serve
 from dragoman.cli.terminal import Failure
-from dragoman.cli.usage import usage_app
 
 app = typer.Typer(
     name="dragoman",
+    cls=Areas,
     help="A self-hosted LLM completion server: many dialects in, any model behind.",
     epilog="Begin with: dragoman serve",
     no_args_is_help=True,
@@ -55,16 +47,6 @@ def dragoman(
 
 app.command(epilog="Example: dragoman serve --port 9000")(serve)
 app.command(epilog='Example: dragoman chat "Name three rivers."')(chat)
-app.add_typer(models_app, name="models")
-app.add_typer(keys_app, name="keys")
-app.add_typer(accounts_app, name="accounts")
-app.add_typer(plans_app, name="plans")
-app.add_typer(credits_app, name="credits")
-app.add_typer(prices_app, name="prices")
-app.add_typer(usage_app, name="usage")
-app.add_typer(ledger_app, name="ledger")
-app.add_typer(audit_app, name="audit")
-app.add_typer(config_app, name="config")
 app.command(epilog="Example: dragoman doctor --json")(doctor)
 
 
