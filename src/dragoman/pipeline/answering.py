@@ -190,6 +190,8 @@ class Pipeline:
                         continue
                 raise
             head = self._head(plan, model, tab, _fingerprint_of(first))
+            if tab.keeper is not None:
+                tab.keeper.begin(head)
             return Answer(head=head, batches=_resume(first, batches, tab))
         assert failed is not None
         raise failed
@@ -217,10 +219,14 @@ class Pipeline:
                     raise
                 failed = error
                 continue
+            head = self._head(plan, model, tab, response.system_fingerprint)
+            if tab.keeper is not None:
+                tab.keeper.begin(head)
+                tab.keeper.feed(events_of(response))
             usage = await tab.settle(response.usage, response.choices[0].finish_reason)
             if usage is not response.usage:
                 response = msgspec.structs.replace(response, usage=usage)
-            return response, self._head(plan, model, tab, response.system_fingerprint)
+            return response, head
         assert failed is not None
         raise failed
 
@@ -457,11 +463,16 @@ async def _resume(
     first: list[StreamEvent], batches: AsyncGenerator[list[StreamEvent], None], tab: Tab
 ) -> AsyncGenerator[list[StreamEvent], None]:
     """The whole answer again. From here on an error is told in the stream."""
+    keeper = tab.keeper
     try:
+        if keeper is not None:
+            keeper.feed(first)
         if tab.is_whole:
             await _settle_last(first, tab)
         yield first
         async for batch in batches:
+            if keeper is not None:
+                keeper.feed(batch)
             if tab.is_whole:
                 await _settle_last(batch, tab)
             yield batch

@@ -24,11 +24,13 @@ from dragoman.chat import NO_CONTEXT, ChatRequest, NanoUSD, Usage
 from dragoman.errors import DragomanError
 from dragoman.pipeline.metering import Meter
 from dragoman.policy.charging import RequestSize, token_ask
+from dragoman.policy.idempotency import AnswerKeeper, Replay, make_claim, read_answer
 from dragoman.policy.limits import Admission, Limiter
 from dragoman.policy.prices import PriceBook
 from dragoman.policy.routing import estimate_input_tokens
 from dragoman.ports import Accounting, Clock, Dialect
 from dragoman.records.hold import Hold, HoldAsk, Quote
+from dragoman.records.idempotency import Claim
 from dragoman.records.model import Model
 from dragoman.records.price import Price
 from dragoman.records.principal import Principal
@@ -65,6 +67,7 @@ class Tab:
         "_asked_s",
         "_attempts",
         "_checked_s",
+        "_claim",
         "_clock",
         "_first_token_s",
         "_hold",
@@ -82,6 +85,7 @@ class Tab:
         "dialect",
         "error",
         "input_tokens",
+        "keeper",
         "meter",
         "principal",
         "request",
@@ -110,6 +114,9 @@ class Tab:
         self.session_id: str | None = None
         self.input_tokens: int | None = None
         """Counted or guessed, where that was needed."""
+        self.keeper: AnswerKeeper | None = None
+        """Gathers the answer, where it is to be given again."""
+        self._claim: Claim | None = None
         self._targets: tuple[Model, ...] = ()
         self._prices: tuple[Price | None, ...] = ()
         self._hold: Hold | None = None
@@ -132,6 +139,25 @@ class Tab:
         return self.admission.headers()
 
     # --- Before a model is asked ---
+
+    async def claim(self, idempotency_key: str, body_hash: bytes) -> Replay | None:
+        """Take the right to run, or return what was answered to the same before. Raises `Conflict`."""
+        request_id = self.arrival.request_id
+        claim = make_claim(
+            self.principal.key_id, idempotency_key, body_hash, request_id, self.arrival.unix_s
+        )
+        kept = await self._accounting.claim(claim)
+        if kept is not None:
+            return read_answer(kept, request_id)
+        self._claim = claim
+        self.keeper = AnswerKeeper()
+        return None
+
+    def replay(self, replay: Replay) -> None:
+        """The request is given an earlier one's answer, and costs nothing."""
+        self._is_closed = True
+        self._release(0)
+        self._note("replayed", 200, model=replay.head.model)
 
     def enter(self) -> None:
         """Count the request among its key's and its account's. Raises `RateLimited`."""
@@ -278,7 +304,12 @@ class Tab:
         Raises `StoreUnavailable` where it cannot be made durable: the answer must not be given then.
         """
         price = self._price()
-        kept = await self._settle("ok", usage, finish_reason=finish_reason, http_status=200)
+        answer: bytes | None = None
+        if self.keeper is not None:
+            answer = self.keeper.answer(price.cost(usage) if price is not None else None)
+        kept = await self._settle(
+            "ok", usage, finish_reason=finish_reason, http_status=200, answer=answer
+        )
         if price is None:
             return usage
         return msgspec.structs.replace(usage, cost_nano_usd=kept.cost_nano_usd)
@@ -306,15 +337,28 @@ class Tab:
     def _refuse(self, http_status: int) -> None:
         self._is_closed = True
         self._release(0)
+        if self._claim is not None:
+            self._accounting.give_up(self._claim)
         if self.error is not None and self.error.blame == "client":
-            record = msgspec.structs.replace(
-                self._describe(),
-                status="refused",
-                error=self.error.code,
-                http_status=http_status,
-                total_ms=self._since_arrival_ms(),
-            )
-            self._accounting.note(record)
+            self._note("refused", http_status, error=self.error.code)
+
+    def _note(
+        self,
+        status: UsageStatus,
+        http_status: int,
+        *,
+        error: str | None = None,
+        model: str | None = None,
+    ) -> None:
+        record = msgspec.structs.replace(
+            self._describe(),
+            status=status,
+            error=error,
+            http_status=http_status,
+            model=model,
+            total_ms=self._since_arrival_ms(),
+        )
+        self._accounting.note(record)
 
     def _settle(
         self,
@@ -324,6 +368,7 @@ class Tab:
         finish_reason: str | None = None,
         error: str | None = None,
         http_status: int = 0,
+        answer: bytes | None = None,
     ) -> Awaitable[UsageRecord]:
         """The one place where a hold ends."""
         hold, intent, model = self._hold, self._intent, self._model
@@ -354,7 +399,7 @@ class Tab:
             error=error,
             attempts=attempts,
         )
-        settled = self._accounting.settle(hold, record)
+        settled = self._accounting.settle(hold, record, claim=self._claim, answer=answer)
         self._release(usage.total_tokens)
         return settled
 

@@ -21,6 +21,7 @@ _log = logging.getLogger("dragoman.web")
 CORS_MAX_AGE_S = 600
 _EXPOSED_HEADERS = (
     b"x-request-id, request-id, retry-after, x-should-retry, x-dragoman-ignored,"
+    b" idempotent-replayed,"
     b" x-ratelimit-limit, x-ratelimit-remaining,"
     b" x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests,"
     b" x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
@@ -113,7 +114,8 @@ class Application:
         headers: Headers = [(b"content-type", b"application/json")]
         if error.retry_after_s is not None:
             headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
-        if error.status in (408, 409) and not error.is_retryable:
+        is_over = error.retry_after_s is None and not error.is_retryable
+        if error.status in (408, 409) and is_over:
             # The vendors' clients repeat these by themselves, which would change nothing here.
             headers.append((b"x-should-retry", b"false"))
         if isinstance(error, MethodNotAllowed):

@@ -8,14 +8,21 @@ error frame and the end. A stream of bare text has no frames: its connection is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import msgspec
 
-from dragoman.chat import ChatRequest, Failed, ResponseHead
+from dragoman.chat import ChatRequest, Failed, ResponseHead, StreamEvent
 from dragoman.errors import DragomanError, Draining, MethodNotAllowed
 from dragoman.pipeline import Answer, Arrival, Pipeline, Plan, Tab
+from dragoman.policy.idempotency import (
+    REPLAYED_HEADER,
+    Replay,
+    check_may_be_kept,
+    hash_request,
+    read_key,
+)
 from dragoman.ports import Dialect, StreamEncoder
 from dragoman.web.call import Call, Headers
 from dragoman.web.door import Door
@@ -88,7 +95,10 @@ class CompletionRoute(Route):
             limits = self._limits
             body = await call.read_body(limits.max_body_bytes, limits.body_timeout_s)
             plan = self._pipeline.admit(self.dialect.decode_request(body, call.headers), tab)
-            if plan.request.stream:
+            replay = await _replay_of(call, plan, tab, body)
+            if replay is not None:
+                await self._replay(call, plan, tab, replay)
+            elif plan.request.stream:
                 await self._stream(call, plan, tab)
             else:
                 await self._complete(call, plan, tab)
@@ -98,6 +108,21 @@ class CompletionRoute(Route):
         finally:
             # Whatever has not been settled by now never will be an answer.
             tab.close("failed", _told(call, tab))
+
+    async def _replay(self, call: Call, plan: Plan, tab: Tab, replay: Replay) -> None:
+        """Give an earlier answer again: whole, or in the pieces in which it came."""
+        call.common_headers.append(REPLAYED_HEADER)
+        tab.replay(replay)
+        if not plan.request.stream:
+            body = self.dialect.encode_response(plan.request, replay.response(), replay.head)
+            await call.send_whole(200, [_JSON, *_ignored_header(plan, replay.head.model)], body)
+            return
+        stream = _StreamedAnswer(call, self.dialect, plan, self._limits)
+        try:
+            with Guard(call, self._in_flight, tab):
+                await stream.run(Answer(head=replay.head, batches=_again(replay)))
+        finally:
+            stream.stop_keep_alive()
 
     async def _complete(self, call: Call, plan: Plan, tab: Tab) -> None:
         with Guard(call, self._in_flight, tab) as guard:
@@ -130,6 +155,20 @@ class CompletionRoute(Route):
             error = Draining(retry_after_s=1)
         if error is not None:
             await stream.fail(error, tab)
+
+
+async def _replay_of(call: Call, plan: Plan, tab: Tab, body: bytes) -> Replay | None:
+    """What was answered before to the same wish. Raises `Conflict`, or `InvalidRequest`."""
+    idempotency_key = read_key(call.headers)
+    if idempotency_key is None:
+        return None
+    check_may_be_kept(plan.request)
+    return await tab.claim(idempotency_key, hash_request(call.path, call.headers, body))
+
+
+async def _again(replay: Replay) -> AsyncGenerator[list[StreamEvent], None]:
+    for batch in replay.batches:
+        yield batch
 
 
 def _told(call: Call, tab: Tab) -> int:
