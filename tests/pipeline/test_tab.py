@@ -36,6 +36,7 @@ from dragoman.errors import (
     UnknownEntity,
 )
 from dragoman.pipeline import Tab, WhyLeft
+from dragoman.policy.idempotency import Replay
 from dragoman.records.account import Account, AccountId
 from dragoman.records.key import KeyId
 from dragoman.records.limits import Limits
@@ -526,3 +527,69 @@ async def test_choices_are_held_for_each_and_billed_once(tmp_path: Path) -> None
     record = only(made.accounting.settled)
     assert record.cost_nano_usd == COST
     assert record.hold_nano_usd >= NanoUSD(2 * 100 * 4)
+
+
+# --- The same again ---
+
+
+async def keyed(visit: Visit) -> Replay | None:
+    """Lead `visit` as a request with an Idempotency-Key."""
+    made, request = visit.made, visit.request
+    tab = visit.tab = made.pipeline.receive(
+        made.principal, f"req_{next(made.numbers)}", made.dialect
+    )
+    tab.enter()
+    plan = made.pipeline.admit(request, tab)
+    replay = await tab.claim("wish-1", b"hash")
+    if replay is not None:
+        tab.replay(replay)
+    elif request.stream:
+        answer = await made.pipeline.open(plan, tab)
+        async with aclosing(answer.batches) as batches:
+            async for batch in batches:
+                visit.events += batch
+    else:
+        await made.pipeline.complete(plan, tab)
+    return replay
+
+
+@either_form
+async def test_the_same_again_is_answered_again_and_charged_once(
+    tmp_path: Path, stream: bool
+) -> None:
+    made = paid_house(tmp_path, [WHOLE[:3], WHOLE[3:]])
+    first = Visit(made, asked(stream))
+    assert await keyed(first) is None
+    replay = await keyed(again := Visit(made, asked(stream)))
+    again.leave()
+    assert replay is not None
+    response = replay.response()
+    assert (response.choices[0].text, response.usage.cost_nano_usd) == ("hello", COST)
+    if stream:
+        assert [event for batch in replay.batches for event in batch] == first.events
+    assert only(made.accounting.settled).status == "ok"
+    noted = only(made.accounting.noted)
+    assert (noted.status, noted.cost_nano_usd, noted.model) == ("replayed", 0, "first")
+    assert len(made.target.asked) == 1
+    assert limited_use(made) == (USAGE.total_tokens, 0)
+
+
+async def test_what_failed_may_be_tried_again(tmp_path: Path) -> None:
+    made = paid_house(tmp_path, [ProviderGarbled()])
+    visit = Visit(made, asked(stream=True))
+    with pytest.raises(ProviderGarbled):
+        await keyed(visit)
+    visit.leave()
+    made.target.scripts = {"first": [WHOLE]}
+    assert await keyed(Visit(made, asked(stream=True))) is None
+    assert [record.status for record in made.accounting.settled] == ["failed", "ok"]
+
+
+async def test_what_was_refused_may_be_tried_again(tmp_path: Path) -> None:
+    made = paid_house(tmp_path, [WHOLE], balance=0)
+    visit = Visit(made, asked(stream=False))
+    with pytest.raises(InsufficientCredits):
+        await keyed(visit)
+    visit.leave()
+    made.accounting.free[PAYER.id] = PLENTY
+    assert await keyed(Visit(made, asked(stream=False))) is None
