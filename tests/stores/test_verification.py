@@ -144,11 +144,19 @@ def test_a_month_begins_where_the_account_is(store: Store, tmp_path: Path) -> No
     late_s = datetime(2026, 11, 30, 23, 30, tzinfo=UTC).timestamp()
     keep(connection, [sample(9, started_s=late_s, cost=7)])
     assert len(store.verify()) == 1
-    store.replace_account(msgspec.structs.replace(default, time_zone="Europe/Vienna"))
-    assert store.verify() == []
+    # In Kiritimati it has begun before noon; in Honolulu it has not.
+    keep(connection, [sample(10, started_s=late_s - 12 * 3600, cost=3)])
+    for time_zone, spent in (
+        ("Pacific/Kiritimati", 100),
+        ("Pacific/Honolulu", 110),
+        ("Europe/Vienna", 103),
+    ):
+        store.replace_account(msgspec.structs.replace(default, time_zone=time_zone))
+        assert store.verify() == []
+        assert store.balance(DEFAULT_ACCOUNT, STARTED_S).month_spent_nano_usd == spent
     assert store.balance(DEFAULT_ACCOUNT, late_s).month == 202612
     assert store.balance(DEFAULT_ACCOUNT, late_s).month_spent_nano_usd == 0
-    assert store.balance(DEFAULT_ACCOUNT, late_s - 3600).month_spent_nano_usd == 100
+    assert store.balance(DEFAULT_ACCOUNT, late_s - 3600).month_spent_nano_usd == 103
     connection.close()
 
 

@@ -8,7 +8,9 @@ from dragoman.errors import UnknownEntity
 from dragoman.records.account import Account, AccountId, Alerts, Member, MemberId, Plan, PlanId
 from dragoman.records.limits import Limits
 from dragoman.stores.compiled import accounts as sql
+from dragoman.stores.compiled import money
 from dragoman.stores.database import Area, Row, Value
+from dragoman.stores.months import month_bounds_s
 
 
 class AccountArea(Area):
@@ -36,16 +38,21 @@ class AccountArea(Area):
             self._database.announce()
 
     def replace_account(self, account: Account) -> None:
+        """Where its time zone changes, what it has spent in the month is counted anew."""
         values = {"account_id": account.id, **_account_values(account)}
-        changed = self._database.change(
-            sql.SQLITE_REPLACE_ACCOUNT,
-            values,
-            taken=_account_taken(account),
-            missing=f"plan '{account.plan_id}' does not exist",
-        )
-        if not changed:
-            raise UnknownEntity(f"account '{account.id}' does not exist", entity="account")
-        self._database.announce()
+        with self._database.transaction():
+            zone = self._database.rows(money.SQLITE_READ_TIME_ZONE, {"account_id": account.id})
+            changed = self._database.change(
+                sql.SQLITE_REPLACE_ACCOUNT,
+                values,
+                taken=_account_taken(account),
+                missing=f"plan '{account.plan_id}' does not exist",
+            )
+            if not changed:
+                raise UnknownEntity(f"account '{account.id}' does not exist", entity="account")
+            if zone != [(account.time_zone,)]:
+                self._count_month(account)
+            self._database.announce()
 
     def list_plans(self) -> list[Plan]:
         """Oldest first."""
@@ -82,6 +89,16 @@ class AccountArea(Area):
     def delete_member(self, member_id: MemberId) -> None:
         if not self._database.change(sql.SQLITE_DELETE_MEMBER, {"member_id": member_id}):
             raise UnknownEntity(f"member '{member_id}' does not exist", entity="member")
+
+    def _count_month(self, account: Account) -> None:
+        rows = self._database.rows(money.SQLITE_READ_BALANCE, {"account_id": account.id})
+        month = rows[0][2] if rows else 0
+        if month:
+            from_s, to_s = month_bounds_s(month, account.time_zone)
+            self._database.change(
+                money.SQLITE_COUNT_MONTH,
+                {"account": account.id, "from_s": from_s, "to_s": to_s},
+            )
 
 
 def _account_taken(account: Account) -> str:

@@ -18,6 +18,9 @@ SELECT balances.free, (SELECT coalesce(sum(leases.amount), 0) AS coalesce_1 FROM
 SQLITE_READ_TIME_ZONE = """\
 SELECT accounts.time_zone FROM accounts WHERE accounts.id = :account_id
 """
+SQLITE_COUNT_MONTH = """\
+UPDATE balances SET month_spent=(SELECT coalesce(sum(usage_records.cost), 0) AS coalesce_1 FROM usage_records WHERE usage_records.account_id = :account AND usage_records.started_s >= :from_s AND usage_records.started_s < :to_s) WHERE balances.account_id = :account
+"""
 SQLITE_MOVE_FREE = """\
 UPDATE balances SET free=(balances.free + :change) WHERE balances.account_id = :account
 """

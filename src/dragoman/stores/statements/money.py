@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy import bindparam, func, insert, literal_column, select, update
 from sqlalchemy.sql import ClauseElement
 
-from dragoman.stores.schema import accounts, balances, leases, ledger
+from dragoman.stores.schema import accounts, balances, leases, ledger, usage_records
 
 _columns = [column.name for column in ledger.columns if column.name != "sequence"]
 _page = (
@@ -26,6 +26,15 @@ _held = (
     )
     .scalar_subquery()
 )
+_spent = (
+    select(func.coalesce(func.sum(usage_records.c.cost), literal_column("0")))
+    .where(
+        usage_records.c.account_id == bindparam("account"),
+        usage_records.c.started_s >= bindparam("from_s"),
+        usage_records.c.started_s < bindparam("to_s"),
+    )
+    .scalar_subquery()
+)
 
 STATEMENTS: Mapping[str, ClauseElement] = {
     "ADD_ENTRY": insert(ledger).values({name: bindparam(name) for name in _columns}),
@@ -36,6 +45,11 @@ STATEMENTS: Mapping[str, ClauseElement] = {
         balances.c.account_id == bindparam("account_id")
     ),
     "READ_TIME_ZONE": select(accounts.c.time_zone).where(accounts.c.id == bindparam("account_id")),
+    "COUNT_MONTH": (
+        update(balances)
+        .where(balances.c.account_id == bindparam("account"))
+        .values(month_spent=_spent)
+    ),
     "MOVE_FREE": (
         update(balances)
         .where(balances.c.account_id == bindparam("account"))
