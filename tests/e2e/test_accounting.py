@@ -438,3 +438,28 @@ def test_what_a_stop_cuts_is_settled_before_the_process_ends(
     assert (balance.free_nano_usd, balance.held_nano_usd) == (NANO, 0)
     assert store.verify() == []
     store.close()
+
+
+@every_path
+@either_form
+def test_the_same_idempotency_key_is_answered_again_and_charged_once(
+    bank: Bank, provider: ScriptedProvider, path: str, stream: bool
+) -> None:
+    provider.default = Script(deltas=("one ", "two"), usage=Tokens(input=40, output=7))
+    client = bank.client()
+    headers = {"idempotency-key": f"wish {path} {stream}"}
+    body = body_for(path, stream=stream)
+    answers = [client.http.post(path, json=body, headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].text.replace(
+        answers[0].headers["x-request-id"], answers[1].headers["x-request-id"]
+    ) == (answers[1].text)
+    assert "idempotent-replayed" not in answers[0].headers
+    assert answers[1].headers["idempotent-replayed"] == "true"
+    assert client.balance == NANO - 40 * INPUT - 7 * OUTPUT
+    assert len(provider.requests) == 1
+    other = client.http.post(path, json=body | {"temperature": 0.5}, headers=headers)
+    assert other.status_code == 409
+    assert other.headers["x-should-retry"] == "false"
+    replayed = client.record_later(answers[1].headers["x-request-id"])
+    assert (replayed.status, replayed.cost_nano_usd) == ("replayed", 0)
