@@ -348,3 +348,34 @@ async def test_every_change_is_told_of_with_its_actor(office: Office) -> None:
     assert events[0]["detail"]["name"] == "acme"
     page = await office.json("GET", "/audit?limit=1")
     assert (await office.json("GET", f"/audit?cursor={page['next_cursor']}&limit=1"))["data"]
+
+
+# --- Pages --------------------------------------------------------------------------------------
+
+
+async def walk(office: Office, path: str) -> list[str]:
+    """The ids of everything, page by page; every page but the last is full."""
+    ids: list[str] = []
+    cursor: str | None = "0"
+    while cursor is not None:
+        page = await office.json("GET", f"{path}limit=2&cursor={cursor}")
+        cursor = page["next_cursor"]
+        assert len(page["data"]) == 2 or cursor is None
+        ids += [item["id"] if "id" in item else item["account_id"] for item in page["data"]]
+    return ids
+
+
+async def test_lists_are_walked_page_by_page(office: Office) -> None:
+    made = [await make_account(office, f"a{number}") for number in range(4)]
+    for path in ("/accounts?", "/balances?"):
+        assert sorted(await walk(office, path)) == sorted(["acct_default", *made])
+    keys = []
+    for number in range(5):
+        key = await office.json("POST", "/keys", {"name": f"k{number}"}, expect=201)
+        keys.append(key["key"]["id"])
+    for key_id in keys[:3]:
+        await office.call("DELETE", f"/keys/{key_id}", expect=200)
+    everything = await walk(office, "/keys?revoked=true&")
+    assert len(everything) == len(set(everything)) == 7
+    assert set(everything) - set(await walk(office, "/keys?")) == set(keys[:3])
+    assert (await office.json("GET", "/keys?cursor=1000"))["data"] == []

@@ -183,9 +183,13 @@ def json_line_pieces(chunks: Iterable[Sequence[KeptUsage]]) -> Iterator[bytes]:
 
 def csv_pieces(chunks: Iterable[Sequence[KeptUsage]]) -> Iterator[bytes]:
     """A line of names, then one for each record (RFC 4180)."""
-    yield _csv_lines([UsageRow.__struct_fields__])
+    names = _csv_lines([UsageRow.__struct_fields__])
     for chunk in chunks:
-        yield _csv_lines([_cells(usage_row(kept.record)) for kept in chunk])
+        # With the first records, so that nothing is begun before the store has answered.
+        yield names + _csv_lines([_cells(usage_row(kept.record)) for kept in chunk])
+        names = b""
+    if names:
+        yield names
 
 
 def _csv_lines(rows: Iterable[Iterable[object]]) -> bytes:

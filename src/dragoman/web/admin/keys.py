@@ -10,8 +10,8 @@ from litestar.params import JSONBody, QueryParameter
 
 from dragoman.errors import InvalidRequest
 from dragoman.policy.administration import KeyChange, KeyWish, RotationWish
-from dragoman.web.admin.parameters import ForActor, Id, IdempotencyKey, made
-from dragoman.web.admin.views import KeyMadeView, KeyView, Page, key_made_view, key_view
+from dragoman.web.admin.parameters import Cursor, ForActor, Id, IdempotencyKey, Limit, before, made
+from dragoman.web.admin.views import KeyMadeView, KeyView, Page, key_made_view, key_view, slice_of
 
 
 class Keys(Controller):
@@ -27,9 +27,16 @@ class Keys(Controller):
             Literal["client", "admin"] | None, QueryParameter(description="Of this kind.")
         ] = None,
         revoked: Annotated[bool, QueryParameter(description="Revoked ones too.")] = False,
+        cursor: Cursor = None,
+        limit: Limit = 100,
     ) -> Page[KeyView]:
-        keys = administration.keys.list_all(account_id, kind=kind, with_revoked=revoked)
-        return Page(data=tuple(key_view(key) for key in keys))
+        return slice_of(
+            administration.keys.list_all(account_id, kind=kind, with_revoked=True),
+            key_view,
+            start=before(cursor),
+            limit=limit,
+            is_wanted=lambda key: revoked or key.revoked_s is None,
+        )
 
     @post(sync_to_thread=True, summary="Make a key, and be shown its secret")
     def create_key(

@@ -32,6 +32,7 @@ from dragoman.web.admin.views import (
     model_view,
     page_of,
     price_view,
+    slice_of,
 )
 
 
@@ -106,23 +107,33 @@ class Balances(Controller):
     tags = ("ledger",)
 
     @get(sync_to_thread=True, summary="The balance of every account")
-    def list_balances(self, administration: ForActor) -> Page[BalanceView]:
-        return Page(data=tuple(balance_view(b) for b in administration.money.balances()))
+    def list_balances(
+        self, administration: ForActor, cursor: Cursor = None, limit: Limit = 100
+    ) -> Page[BalanceView]:
+        return slice_of(
+            administration.accounts.list_all(),
+            lambda account: balance_view(administration.money.balance(account.id)),
+            start=before(cursor),
+            limit=limit,
+        )
 
 
 class Prices(Controller):
     path = "/prices"
     tags = ("prices",)
 
-    @get(sync_to_thread=True, summary="Every price there ever was, by model, the oldest first")
+    @get(sync_to_thread=True, summary="Every price there ever was, the earliest first")
     def list_prices(
         self,
         administration: ForActor,
         model: Annotated[
             str | None, QueryParameter(description="Of this model, by its id.")
         ] = None,
+        cursor: Cursor = None,
+        limit: Limit = 100,
     ) -> Page[PriceView]:
-        return Page(data=tuple(price_view(p) for p in administration.prices.list_all(model)))
+        prices = sorted(administration.prices.list_all(model), key=lambda p: p.valid_from_s)
+        return slice_of(prices, price_view, start=before(cursor), limit=limit)
 
     @post(sync_to_thread=True, summary="Set a model's price, from a moment on")
     def set_price(self, administration: ForActor, data: JSONBody[PriceWish]) -> Response[PriceView]:

@@ -12,7 +12,7 @@ from dragoman.policy.administration import (
     MemberWish,
     PlanWish,
 )
-from dragoman.web.admin.parameters import ForActor, Id, IdempotencyKey, made
+from dragoman.web.admin.parameters import Cursor, ForActor, Id, IdempotencyKey, Limit, before, made
 from dragoman.web.admin.views import (
     AccountStandingView,
     AccountView,
@@ -25,6 +25,7 @@ from dragoman.web.admin.views import (
     balance_view,
     member_view,
     plan_view,
+    slice_of,
     standing_view,
 )
 
@@ -33,9 +34,12 @@ class Accounts(Controller):
     path = "/accounts"
     tags = ("accounts",)
 
-    @get(sync_to_thread=True, summary="All accounts")
-    def list_accounts(self, administration: ForActor) -> Page[AccountView]:
-        return Page(data=tuple(account_view(a) for a in administration.accounts.list_all()))
+    @get(sync_to_thread=True, summary="Accounts, oldest first")
+    def list_accounts(
+        self, administration: ForActor, cursor: Cursor = None, limit: Limit = 100
+    ) -> Page[AccountView]:
+        accounts = administration.accounts.list_all()
+        return slice_of(accounts, account_view, start=before(cursor), limit=limit)
 
     @post(sync_to_thread=True, summary="Make an account")
     def create_account(

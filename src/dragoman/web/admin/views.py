@@ -5,7 +5,7 @@ Amounts come as integer nano-USD and as exact US dollars, moments as RFC 3339.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Generic, Literal, TypeVar
 
@@ -23,6 +23,7 @@ from dragoman.records.model import Model
 from dragoman.records.price import Price, PriceSource, PriceTier
 
 Item = TypeVar("Item")
+Kept = TypeVar("Kept")
 
 
 class Page(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
@@ -207,6 +208,25 @@ def page_of(items: Sequence[Item], limit: int, last_sequence: int | None) -> Pag
     """A page that is full may have a next one."""
     more = last_sequence is not None and len(items) == limit
     return Page(data=tuple(items), next_cursor=str(last_sequence) if more else None)
+
+
+def slice_of(
+    items: Sequence[Kept],
+    view: Callable[[Kept], Item],
+    *,
+    start: int | None,
+    limit: int,
+    is_wanted: Callable[[Kept], bool] = lambda _: True,
+) -> Page[Item]:
+    """A page of what is only ever added to: its cursor counts what was passed."""
+    found: list[Item] = []
+    for index in range(start or 0, len(items)):
+        if not is_wanted(items[index]):
+            continue
+        if len(found) == limit:
+            return Page(data=tuple(found), next_cursor=str(index))
+        found.append(view(items[index]))
+    return Page(data=tuple(found))
 
 
 def balance_view(balance: Balance) -> BalanceView:
