@@ -315,6 +315,22 @@ async def test_hold_that_is_never_settled_is_left_to_the_next_start(desk: Desk) 
     again.close()
 
 
+async def test_nothing_begins_or_hangs_after_the_ledger_is_closed(desk: Desk) -> None:
+    account = desk.account("a", top_up=1_000)
+    ledger = SqliteLedger(desk.till(), desk.clock)
+    ask = desk.ask(account, 500)
+    hold = await held(ledger, ask)
+    await ledger.aclose()
+    with pytest.raises(StoreUnavailable):
+        await held(ledger, desk.ask(account, 1))
+    with pytest.raises(StoreUnavailable):
+        await ledger.settle(hold, ended(ask, 300))
+    ledger.note(ended(desk.ask(account, 0), 0, "refused"))
+    (record,) = ledger.sweep_dead()
+    assert record.request_id == ask.intent.request_id
+    assert desk.free(account) == 1_000
+
+
 # --- Idempotency keys ---
 
 

@@ -101,6 +101,8 @@ class SqliteLedger:
     # --- Accounting ---
 
     def hold_now(self, ask: HoldAsk) -> Hold | None:
+        if self._is_closed:
+            return None
         hold = self._till.hold_now(ask)
         if hold is not None and not self._is_watching and self._till.has_slices:
             self._watch()
@@ -124,7 +126,8 @@ class SqliteLedger:
             await asyncio.sleep(RETRY_S)
 
     def checkpoint(self, hold: Hold, usage: Usage) -> None:
-        self._till.checkpoint(hold, usage)
+        if not self._is_closed:
+            self._till.checkpoint(hold, usage)
 
     def settle(
         self,
@@ -135,6 +138,11 @@ class SqliteLedger:
         answer: bytes | None = None,
     ) -> Awaitable[UsageRecord]:
         loop = self._running()
+        if self._is_closed:
+            # Its intent is still in the journal: the next start records it as interrupted.
+            unsettled: asyncio.Future[UsageRecord] = loop.create_future()
+            _resolve(unsettled, None)
+            return unsettled
         job = self._till.close_hold(hold, record)
         settled: asyncio.Future[UsageRecord]
         if job is None:
@@ -186,6 +194,8 @@ class SqliteLedger:
 
     def _put(self, job: Job) -> None:
         """Queue `job` with what else this turn of the loop queues."""
+        if self._is_closed:
+            return
         job.queued_s = self._clock.monotonic_s()
         if not self._queued:
             self._running().call_soon(self._flush)
@@ -193,6 +203,8 @@ class SqliteLedger:
 
     def _put_later(self, job: Job) -> None:
         """Queue `job` with the next transaction that there is, or some time soon."""
+        if self._is_closed:
+            return
         job.queued_s = self._clock.monotonic_s()
         if not self._later:
             self._running().call_later(NOTE_DELAY_S, self._flush_later)
@@ -212,6 +224,8 @@ class SqliteLedger:
 
     async def _wait_for(self, job: HoldJob | ClaimJob) -> None:
         """Queue `job` and wait until it is done. Raises `StoreUnavailable`."""
+        if self._is_closed:
+            raise StoreUnavailable(retry_after_s=1)
         waiter = self._running().create_future()
         job.future = waiter
         self._put(job)
