@@ -256,6 +256,10 @@ class ScriptedProvider:
                 await self._converse(reader, writer)
             except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 pass
+            except RuntimeError as error:
+                # How uvloop says that a connection was reset since it was last used.
+                if "closed" not in str(error):
+                    raise
             finally:
                 tasks.discard(task)
                 writer.transport.abort()

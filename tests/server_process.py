@@ -51,7 +51,10 @@ class ServerProcess:
         *,
         environment: dict[str, str] | None = None,
         arguments: tuple[str, ...] = (),
+        program: tuple[str, ...] = ("-m", "dragoman"),
     ) -> None:
+        """`program` is what Python runs: another one may prepare the server's ways to fail."""
+        self._program = program
         self.data_dir = data_dir
         self.key = KEY
         self.port = 0
@@ -97,7 +100,7 @@ class ServerProcess:
         environment |= self._environment
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "dragoman", "serve", *self._arguments],
+                [sys.executable, *self._program, "serve", *self._arguments],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
