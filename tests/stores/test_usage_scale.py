@@ -12,7 +12,7 @@ from bench.usage_scale import DAY_S, DAYS, FIRST_DAY, fill
 
 from dragoman.records.account import AccountId
 from dragoman.records.key import KeyId
-from dragoman.records.usage_query import EVERYTHING, UsageFilter
+from dragoman.records.usage_query import EVERYTHING, UsageFilter, UsagePage
 from dragoman.stores import Store, open_store
 from dragoman.stores.open import DATABASE_NAME
 from dragoman.stores.usage import SCANNED_FOR_A_PAGE
@@ -120,7 +120,8 @@ def test_sums_are_the_same_from_records_and_from_days(store: Store, by: tuple[st
 
 def test_a_search_in_vain_walks_all_records_in_pages_of_a_bounded_size(store: Store) -> None:
     asked = UsageFilter(session_id="none")
-    pages, before = [], None
+    pages: list[UsagePage] = []
+    before = None
     while not pages or before is not None:
         pages.append(store.list_usage(asked, before=before))
         before = pages[-1].before

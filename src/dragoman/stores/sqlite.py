@@ -7,16 +7,12 @@ from contextlib import AbstractContextManager
 from dragoman.stores.accounts import AccountArea
 from dragoman.stores.alerts import AlertArea
 from dragoman.stores.audit import AuditArea
-from dragoman.stores.connection import connect, read_version
-from dragoman.stores.creation import create_schema
 from dragoman.stores.keys import KeyArea
 from dragoman.stores.money import MoneyArea
 from dragoman.stores.prices import PriceArea
 from dragoman.stores.retention import RetentionArea
 from dragoman.stores.server_values import ServerValueArea
 from dragoman.stores.usage import UsageArea
-
-__all__ = ["SqliteStore", "connect", "create_schema", "read_version"]
 
 
 class SqliteStore(
