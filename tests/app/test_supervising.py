@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -138,6 +139,26 @@ async def test_the_dead_are_swept_before_anybody_takes_their_place(
     employer.processes[0].kill()
     await employer.count(2)
     assert employer.events == ["spawned 1", "swept 0", "spawned 2"]
+    await crew.stop(stop)
+
+
+async def test_one_that_cannot_be_had_later_is_tried_for_again(
+    employer: Employer, hire: Hire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = Stop()
+    crew = hire(1)
+    await crew.start(stop)
+    pair, failures = socket.socketpair, [OSError(24, "Too many open files")]
+
+    def failing_pair(*kind: int) -> tuple[socket.socket, socket.socket]:
+        if failures:
+            raise failures.pop()
+        return pair(*kind)
+
+    monkeypatch.setattr(socket, "socketpair", failing_pair)
+    employer.processes[0].kill()
+    await employer.count(2)
+    assert not failures
     await crew.stop(stop)
 
 

@@ -190,6 +190,14 @@ class _Seat:
 
     async def _employ(self) -> int | None:
         """The whole life of one worker; returns its exit code, `None` where it could not be had."""
+        try:
+            return await self._employ_one()
+        except OSError as error:
+            # No memory, process or file handle to be had just now: to be tried again.
+            _log.error("worker %d cannot be started: %s", self.index, error)
+            return None
+
+    async def _employ_one(self) -> int:
         with ExitStack() as closing:
             ours, theirs = _pair(closing)
             share, engine_end = None, None
@@ -205,11 +213,7 @@ class _Seat:
                 config=self._config,
             )
             ends = [theirs] if engine_end is None else [theirs, engine_end]
-            try:
-                process = await _spawn([end.fileno() for end in ends])
-            except OSError as error:
-                _log.error("worker %d cannot be started: %s", self.index, error.strerror)
-                return None
+            process = await _spawn([end.fileno() for end in ends])
             for end in ends:
                 end.close()
             self._process = process
@@ -223,6 +227,8 @@ class _Seat:
                 return await process.wait()
             finally:
                 self._process = None
+                if process.returncode is None:
+                    process.kill()
 
     async def _oversee(self, process: Process, orders: Orders, channel: socket.socket) -> None:
         """Return when `process` has ended, or is about to."""
