@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from dragoman.chat import NanoUSD
@@ -13,7 +15,7 @@ from dragoman.policy.administration.amounts import (
 )
 from dragoman.policy.administration.desk import Desk, checked, token_checked
 from dragoman.policy.administration.wishes import Adjustment, Payment, Refund
-from dragoman.records.account import AccountId
+from dragoman.records.account import Account, AccountId
 from dragoman.records.ledger_entry import Balance, EntryKind, LedgerEntry
 
 MAX_IDEMPOTENCY_KEY_CHARS = 255
@@ -111,11 +113,12 @@ class MoneyAdministration:
         """Raises `UnknownEntity`."""
         return self._desk.store.balance(self._desk.account(account_id).id, self._desk.now_s())
 
-    def balances(self) -> list[Balance]:
-        """Of every account."""
-        now_s = self._desk.now_s()
-        store = self._desk.store
-        return [store.balance(account.id, now_s) for account in store.list_accounts()]
+    def balances(self, accounts: Iterable[Account] | None = None) -> list[Balance]:
+        """Of these accounts; `None`: of every one."""
+        store, now_s = self._desk.store, self._desk.now_s()
+        if accounts is None:
+            accounts = store.list_accounts()
+        return [store.balance(account.id, now_s) for account in accounts]
 
     def entries(
         self, account_id: str | None = None, *, before: int | None = None, limit: int = 100

@@ -9,6 +9,7 @@ from litestar.datastructures import State
 from litestar.params import JSONBody, QueryParameter
 
 from dragoman.policy.administration import Adjustment, Payment, PriceWish, Refund
+from dragoman.records.account import Account
 from dragoman.records.ledger_entry import LedgerEntry
 from dragoman.web.admin.parameters import (
     Cursor,
@@ -110,11 +111,13 @@ class Balances(Controller):
     def list_balances(
         self, administration: ForActor, cursor: Cursor = None, limit: Limit = 100
     ) -> Page[BalanceView]:
-        return slice_of(
-            administration.accounts.list_all(),
-            lambda account: balance_view(administration.money.balance(account.id)),
-            start=before(cursor),
-            limit=limit,
+        accounts = slice_of(
+            administration.accounts.list_all(), _itself, start=before(cursor), limit=limit
+        )
+        balances = administration.money.balances(accounts.data)
+        return Page(
+            data=tuple(balance_view(balance) for balance in balances),
+            next_cursor=accounts.next_cursor,
         )
 
 
@@ -157,6 +160,10 @@ class Models(Controller):
                 for model in parts.directory.models
             )
         )
+
+
+def _itself(account: Account) -> Account:
+    return account
 
 
 def _page(entries: list[LedgerEntry], limit: int) -> Page[EntryView]:
