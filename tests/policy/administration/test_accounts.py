@@ -18,7 +18,6 @@ from dragoman.policy.administration import (
 )
 from dragoman.records.account import DEFAULT_ACCOUNT
 
-DAY_S = 86400.0
 DOLLAR = 1_000_000_000
 
 

@@ -24,7 +24,6 @@ from dragoman.policy.keys import hash_secret
 from dragoman.stores import Store, open_store
 
 DAY_S = 86400.0
-DOLLAR = 1_000_000_000
 
 
 # --- Keys ---------------------------------------------------------------------------------------

@@ -28,7 +28,6 @@ from dragoman.policy.administration.usage import inert
 from dragoman.records.account import DEFAULT_ACCOUNT
 from dragoman.stores import Store
 
-DAY_S = 86400.0
 DOLLAR = 1_000_000_000
 
 
