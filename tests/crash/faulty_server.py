@@ -71,7 +71,7 @@ def _before_commit() -> None:
         if _settles(jobs):
             _come_by()
 
-    Transaction.perform = perform  # type: ignore[assignment,method-assign]
+    Transaction.perform = perform  # type: ignore[method-assign]
 
 
 def _after_commit() -> None:
@@ -83,7 +83,7 @@ def _after_commit() -> None:
         if _settles(jobs):
             _come_by()
 
-    Till.perform = perform  # type: ignore[assignment,method-assign]
+    Till.perform = perform  # type: ignore[method-assign]
 
 
 def _before_finish() -> None:
@@ -122,7 +122,7 @@ def _finish_before_commit() -> None:
         done.set_result(record)
         return done
 
-    SqliteLedger.settle = settle  # type: ignore[assignment,method-assign]
+    SqliteLedger.settle = settle  # type: ignore[method-assign]
     _send(is_end=True)
 
 
