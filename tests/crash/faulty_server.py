@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from dragoman.__main__ import main
@@ -58,7 +58,7 @@ def _after(owner: type, name: str) -> None:
     setattr(owner, name, call)
 
 
-def _settles(jobs: list[Job]) -> bool:
+def _settles(jobs: Sequence[Job]) -> bool:
     return any(isinstance(job, SettleJob) and job.record is not None for job in jobs)
 
 
@@ -66,7 +66,7 @@ def _before_commit() -> None:
     """Everything of the transaction is written, and nothing is committed."""
     real = Transaction.perform
 
-    def perform(self: Transaction, jobs: list[Job], *, may_repeat: bool) -> None:
+    def perform(self: Transaction, jobs: Sequence[Job], *, may_repeat: bool) -> None:
         real(self, jobs, may_repeat=may_repeat)
         if _settles(jobs):
             _come_by()
@@ -78,7 +78,7 @@ def _after_commit() -> None:
     """The settlement is durable, and the event loop does not know."""
     real = Till.perform
 
-    def perform(self: Till, jobs: list[Job], *, may_repeat: bool = False) -> None:
+    def perform(self: Till, jobs: Sequence[Job], *, may_repeat: bool = False) -> None:
         real(self, jobs, may_repeat=may_repeat)
         if _settles(jobs):
             _come_by()

@@ -72,10 +72,10 @@ def whole_answer(form: str, request_id: str, body: bytes) -> Answer | None:
                 return None
             usage = last["usage"]
         case "anthropic-stream":
-            frames = [msgspec.json.decode(frame) for frame in _data(body)]
-            if not frames or frames[-1]["type"] != "message_stop":
+            events = [msgspec.json.decode(frame) for frame in _data(body)]
+            if not events or events[-1]["type"] != "message_stop":
                 return None
-            told = next(f["usage"] for f in reversed(frames) if f["type"] == "message_delta")
+            told = next(e["usage"] for e in reversed(events) if e["type"] == "message_delta")
             usage = {"completion_tokens": told["output_tokens"]}
         case _:
             # Nothing but the body's own end says that it is whole: without it, reading has failed.

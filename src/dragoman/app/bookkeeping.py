@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 
+from dragoman.app.alerts import start_alerts
 from dragoman.app.prices import open_price_book
 from dragoman.app.process import LIMITS_FILE
+from dragoman.app.retention import start_retention
 from dragoman.config import Config
 from dragoman.pipeline import Books
 from dragoman.policy.charging import Unaccounted
@@ -39,6 +41,12 @@ async def open_books(
     ledger = open_ledger(config.data_dir, clock, workers=config.workers)
     closing.push_async_callback(ledger.aclose)
     ledger.start(asyncio.get_running_loop())
+    # Every process may try to send alerts: one at a time does.
+    closing.push_async_callback(start_alerts(config, store, clock))
+    if config.usage_retention_days and worker == 0:
+        closing.push_async_callback(
+            start_retention(store, clock, config.data_dir, config.usage_retention_days)
+        )
     books = Books(
         accounting=ledger if config.accounting else Unaccounted(),
         limiter=Limiter(windows, clock),
