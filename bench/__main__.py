@@ -77,9 +77,14 @@ def _run(options: argparse.Namespace, folder: Path, console: Console) -> Report:
         if options.only != "nginx":
             with console.status("start times …"):
                 starts = measure_starts(provider_port, server_core, folder, effort.passes)
-            for logs_requests in (False, True):
+            for accounting, logs_requests in ((False, False), (True, False), (True, True)):
                 start = partial(
-                    _ready, provider_port, server_core, folder, logs_requests=logs_requests
+                    _ready,
+                    provider_port,
+                    server_core,
+                    folder,
+                    accounting=accounting,
+                    logs_requests=logs_requests,
                 )
                 rows.append(_measure(start, bench, console))
     finally:
@@ -87,8 +92,12 @@ def _run(options: argparse.Namespace, folder: Path, console: Console) -> Report:
     return Report(machine=machine, rows=tuple(rows), starts=starts, notes=tuple(notes))
 
 
-def _ready(provider_port: int, core: int, folder: Path, *, logs_requests: bool) -> Gateway:
-    gateway = Gateway(provider_port, core, folder, logs_requests=logs_requests)
+def _ready(
+    provider_port: int, core: int, folder: Path, *, accounting: bool, logs_requests: bool
+) -> Gateway:
+    gateway = Gateway(
+        provider_port, core, folder, accounting=accounting, logs_requests=logs_requests
+    )
     gateway.first_completion_s()
     return gateway
 

@@ -125,12 +125,17 @@ class Gateway:
         folder: Path,
         *,
         runner: tuple[str, ...] = (),
+        accounting: bool = True,
         logs_requests: bool = False,
     ) -> None:
         self.name = "dragoman, all on" if logs_requests else "dragoman"
+        if not accounting:
+            self.name = "dragoman, accounting off"
         self.port = free_port()
         config = folder / "dragoman.toml"
-        config.write_text(_gateway_config(provider_port, logs_requests=logs_requests))
+        config.write_text(
+            _gateway_config(provider_port, accounting=accounting, logs_requests=logs_requests)
+        )
         command = runner or (str(Path(sys.executable).with_name("dragoman")),)
         self.started_s = time.perf_counter()
         self.process = Process(
@@ -169,9 +174,10 @@ class Gateway:
         return tuple(name for name, is_on in sorted(self.health().features.items()) if is_on)
 
 
-def _gateway_config(provider_port: int, *, logs_requests: bool) -> str:
+def _gateway_config(provider_port: int, *, accounting: bool, logs_requests: bool) -> str:
     return f"""\
 embedded_model = false
+accounting = {str(accounting).lower()}
 default_model = "{MODEL}"
 log_level = "{"info" if logs_requests else "warning"}"
 
@@ -182,6 +188,8 @@ base_url = "http://127.0.0.1:{provider_port}/v1"
 
 [[providers.models]]
 id = "{MODEL}"
+max_output_tokens = 4096
+price = {{ input = 0.15, cached_input = 0.075, output = 0.6 }}
 """
 
 
