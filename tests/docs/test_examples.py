@@ -29,6 +29,18 @@ def with_key(served: Served) -> dict[str, str]:
     return os.environ | {"DRAGOMAN_API_KEY": served.key, "DRAGOMAN_URL": served.url}
 
 
+def admin_key(served: Served) -> str:
+    """An administrator's key of the server: the same one for every example."""
+    command = [sys.executable, "-m", "dragoman", "keys", "create", "documents", "--admin"]
+    data_dir = served.log_path.parent
+    arguments = ["--token", "documents", "--data-dir", str(data_dir), "--json"]
+    done = run([*command, *arguments], os.environ | {"DRAGOMAN_CONFIG": ""}, data_dir)
+    assert done.returncode == 0, done.stderr
+    secret = json.loads(done.stdout)["secret"]
+    assert isinstance(secret, str)
+    return secret
+
+
 def run(
     command: list[str], environment: dict[str, str], folder: Path
 ) -> subprocess.CompletedProcess[str]:
@@ -60,8 +72,15 @@ def test_every_block_is_of_a_kind_that_is_tested() -> None:
 @pytest.mark.parametrize("fence", fences("bash"), ids=str)
 def test_curl(fence: Fence, engine_server: Served, tmp_path: Path) -> None:
     command = fence.at(engine_server.url)
-    done = run(["bash", "-ec", _STRICT_CURL + command], with_key(engine_server), tmp_path)
+    environment = with_key(engine_server)
+    if "ADMIN_KEY" in command:
+        environment |= {"ADMIN_KEY": admin_key(engine_server)}
+    done = run(["bash", "-ec", _STRICT_CURL + command], environment, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+    if "ADMIN_KEY" in command:
+        for line in done.stdout.splitlines():
+            assert isinstance(json.loads(line), dict), line
+        return
     check_answer(fence.text, done.stdout)
     check_words(fence, done.stdout)
 
