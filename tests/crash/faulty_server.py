@@ -24,6 +24,7 @@ from dragoman.stores.ledger.transaction import Transaction
 from dragoman.web.call import Call
 
 LATE_S = 0.05
+SENT_S = 0.005
 
 _left = 0
 
@@ -104,7 +105,8 @@ def _send(*, is_end: bool) -> None:
     async def send_body(self: Call, body: bytes, *, more: bool = False) -> None:
         await real(self, body, more=more)
         if more != is_end and self.status == 200:
-            _come_by()
+            # What was written leaves the process at the end of the event loop's turn.
+            asyncio.get_running_loop().call_later(SENT_S, _come_by)
 
     Call.send_body = send_body  # type: ignore[method-assign]
 
