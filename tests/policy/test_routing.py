@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from dragoman.chat import (
     ChatRequest,
     Image,
     Message,
+    Opaque,
+    Part,
+    Reasoning,
     ResponseFormat,
     Sampling,
     Text,
     Thinking,
     Tool,
     ToolChoice,
+    ToolResult,
 )
 from dragoman.errors import InvalidRequest, UnsupportedField
 from dragoman.policy.routing import (
@@ -196,6 +201,41 @@ def test_a_guess_never_cuts_an_answer_short(size: int) -> None:
     assert bind(asked, small).max_output_tokens is None
     both = model(context_tokens=2048, max_output_tokens=50)
     assert bind(asked, both).max_output_tokens == 50
+
+
+SCHEMA = msgspec.Raw(b'{"type":"object","properties":{"answer":{"type":"string"}}}')
+PICTURE = Image(data="aGk=", media_type="image/png")
+
+
+@pytest.mark.parametrize(
+    ("part", "least"),
+    [
+        (PICTURE, 1600),
+        (ToolResult(call_id="c", parts=(Text("x" * 300), PICTURE, PICTURE)), 3300),
+        (Opaque(wire="anthropic", kind="document", json="x" * 3000), 1000),
+        (Reasoning(text="é" * 300), 200),
+        (Reasoning(redacted="x" * 300), 100),
+    ],
+)
+def test_whatever_a_prompt_holds_is_in_the_guess(part: Part, least: int) -> None:
+    plain = request()
+    fuller = msgspec.structs.replace(plain, messages=(*plain.messages, Message("user", (part,))))
+    assert estimate_input_tokens(fuller) >= estimate_input_tokens(plain) + least
+
+
+def test_the_schema_of_the_answer_is_in_the_guess() -> None:
+    asked = request(
+        response_format=ResponseFormat(kind="json_schema", schema=SCHEMA, description="d" * 90)
+    )
+    more = (len(bytes(SCHEMA)) + 90) // 3
+    assert estimate_input_tokens(asked) >= estimate_input_tokens(request()) + more
+
+
+def test_the_guess_of_a_file_is_bounded() -> None:
+    """What a file holds as text is far less than its bytes: a hold for all of them would refuse it."""
+    scan = Opaque(wire="openai", kind="file", json="x" * 20_000_000)
+    asked = msgspec.structs.replace(request(), messages=(Message("user", (scan,)),))
+    assert estimate_input_tokens(asked) < 40_000
 
 
 def test_a_provider_that_ends_at_the_context_itself_is_sent_no_guess() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import assert_never
 
 import msgspec
 
@@ -18,6 +19,10 @@ from dragoman.chat import (
     ChatRequest,
     Image,
     Message,
+    Opaque,
+    Part,
+    Reasoning,
+    Refusal,
     Sampling,
     Text,
     ToolCall,
@@ -26,6 +31,10 @@ from dragoman.chat import (
 from dragoman.errors import InvalidRequest, UnsupportedField
 from dragoman.records.model import Feature, Model
 
+MAX_IMAGE_TOKENS = 1600
+"""Of one image: https://docs.anthropic.com/en/docs/build-with-claude/vision#calculate-image-costs."""
+MAX_FILE_TOKENS = 32_768
+"""Of one document or recording, in the guess: most of their bytes are no text."""
 MIN_GUESSED_LIMIT = 1024
 """Where the guess of the prompt leaves less of the context, it may well be too high by all that is
 left: no limit is made of it, and the provider ends the answer where the context really ends."""
@@ -308,19 +317,31 @@ def estimate_input_tokens(request: ChatRequest) -> int:
     for message in request.messages:
         size += 24
         for part in message.parts:
-            match part:
-                case Text():
-                    size += len(part.text.encode())
-                case ToolCall():
-                    size += len(part.name) + len(part.arguments.encode())
-                case ToolResult():
-                    size += sum(len(p.text.encode()) for p in part.parts if isinstance(p, Text))
-                case Image():
-                    size += 3 * 1024
-                case _:
-                    size += len(getattr(part, "text", ""))
+            size += len(part.text.encode()) if type(part) is Text else _size_of(part)
     size += sum(
-        len(tool.name) + len(tool.description or "") + len(bytes(tool.parameters))
+        len(tool.name) + len((tool.description or "").encode()) + len(bytes(tool.parameters))
         for tool in request.tools
     )
+    answer = request.response_format
+    if answer.schema is not None:
+        # Providers put it before the model like a tool's.
+        size += len((answer.description or "").encode()) + len(bytes(answer.schema))
     return size // 3 + 1
+
+
+def _size_of(part: Part) -> int:
+    """Bytes, of which three make a token."""
+    match part:
+        case Text() | Refusal():
+            return len(part.text.encode())
+        case ToolCall():
+            return len(part.name) + len(part.arguments.encode())
+        case ToolResult():
+            return sum(map(_size_of, part.parts))
+        case Image():
+            return 3 * MAX_IMAGE_TOKENS
+        case Reasoning():
+            return len(part.text.encode()) + len(part.redacted or "")
+        case Opaque():
+            return min(len(part.json), 3 * MAX_FILE_TOKENS)
+    assert_never(part)
