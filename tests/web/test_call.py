@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from dragoman.errors import BodyTooLarge
-from dragoman.policy.ids import RandomHex
 from dragoman.web import protocol
 from dragoman.web.call import BodyTimeout, Call, Receive, Scope, Send
 from dragoman.web.protocol import Connections
+
+REQUEST_ID = "req_0123456789abcdef01234567"
 
 HEAD = b"POST /there HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"
 
@@ -34,7 +35,7 @@ def call(*messages: dict[str, Any]) -> Call:
         return {"type": "http.request"} | message
 
     scope = {"method": "POST", "path": "/", "headers": []}
-    return Call(scope, receive, send_nothing, RandomHex())
+    return Call(scope, receive, send_nothing, REQUEST_ID)
 
 
 async def test_pieces_are_joined() -> None:
@@ -65,7 +66,7 @@ async def test_a_body_that_is_announced_and_does_not_come_is_given_up(
     raised: list[BaseException] = []
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        read = Call(scope, receive, send, RandomHex())
+        read = Call(scope, receive, send, REQUEST_ID)
         try:
             await read.read_body(1000, 60.0)
         except BodyTimeout as error:

@@ -9,12 +9,13 @@ import pytest
 from tests.policy.test_keys import NOW_S, HandClock, MemoryKeys
 
 from dragoman.errors import Forbidden, Unauthenticated
-from dragoman.policy.ids import RandomHex
 from dragoman.policy.keys import KeyRing, mint_key
 from dragoman.policy.networks import is_within, parse_network
 from dragoman.records.key import ALL_SCOPES, KeyId, Scopes
 from dragoman.web.call import Call
 from dragoman.web.door import TOUCH_PERIOD_S, Door
+
+REQUEST_ID = "req_0123456789abcdef01234567"
 
 SECRET, KEY = mint_key("laptop", 0.0)
 
@@ -35,7 +36,7 @@ def call(
         "headers": headers,
         "client": None if peer is None else (peer, 1234),
     }
-    return Call(scope, nothing, nothing, RandomHex())
+    return Call(scope, nothing, nothing, REQUEST_ID)
 
 
 def door(

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from dragoman.errors import DragomanError, InvalidRequest, ProviderGarbled
-from dragoman.policy.ids import RandomHex
 from dragoman.web.call import Call
 from dragoman.web.request_log import MAX_WAITING_TEXTS, RequestLog
+
+REQUEST_ID = "req_0123456789abcdef01234567"
 
 
 class FixedClock:
@@ -30,7 +31,7 @@ async def nothing(*_: Any) -> Any:
 
 def call(path: str = "/v1/models", status: int = 200) -> Call:
     scope = {"method": "GET", "path": path, "headers": []}
-    made = Call(scope, nothing, nothing, RandomHex())
+    made = Call(scope, nothing, nothing, REQUEST_ID)
     made.status = status
     return made
 

@@ -30,6 +30,15 @@ class RandomHex:
         return digits
 
 
+def request_id(unix_s: float, noise: str) -> str:
+    """`req_`, eight digits that rise 256 times a second, and `noise`: 16 random digits.
+
+    What comes together lies together in the indexes of what is kept, so that many records dirty few
+    of their pages. The random part is what nobody guesses; the rest returns after half a year.
+    """
+    return f"req_{int(unix_s * 256) & 0xFFFFFFFF:08x}{noise}"
+
+
 def uuid4(noise: str) -> str:
     """A version 4 UUID (RFC 9562, 5.4) of 32 random hexadecimal digits."""
     variant = "89ab"[int(noise[16], 16) & 3]

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from dragoman.errors import DragomanError, Draining, Internal, MethodNotAllowed, UnknownRoute
-from dragoman.policy.ids import RandomHex
+from dragoman.policy.ids import RandomHex, request_id
 from dragoman.ports import Clock, Dialect
 from dragoman.web.call import Call, Headers, Receive, Scope, Send
 from dragoman.web.completions import Route
@@ -80,7 +80,7 @@ class Application:
         if scope["type"] != "http":
             raise AssertionError(f"the server was asked to speak {scope['type']}")
         started_s = self._clock.monotonic_s()
-        call = Call(scope, receive, send, self._noise)
+        call = Call(scope, receive, send, request_id(self._clock.unix_s(), self._noise.draw(16)))
         route = self._routes.find(call.path)
         dialect = route.dialect if route is not None else self._routes.shape_of(call.path)
         if self._origins:

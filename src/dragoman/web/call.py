@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from dragoman.errors import BodyTooLarge, ClientError, MalformedBody
-from dragoman.policy.ids import RandomHex
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -58,13 +57,13 @@ class Call:
         "status",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, noise: RandomHex) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self._receive = receive
         self.send = send
-        self.request_id = "req_" + noise.draw(24)
+        self.request_id = request_id
         self.headers: dict[str, str] = {}
         for name, value in scope["headers"]:
             wanted = _WANTED_HEADERS.get(name)

@@ -37,6 +37,7 @@ class AccountBook:
         "net",
         "others",
         "own",
+        "own_before",
         "purses",
         "spent_before",
         "total_before",
@@ -54,6 +55,7 @@ class AccountBook:
         self.free, self.is_exact, self.month, self.month_spent = balance
         self.own = own
         """What this process has leased, by `Backing`: slices and holds."""
+        self.own_before = tuple(own)
         self.others = others
         """What all other processes have leased."""
         self.net = [0, 0]

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 import msgspec
 
 from dragoman.records.usage_record import UsageRecord
+from dragoman.stores.ledger.connection import Value
 
 DAY_S = 86_400
 _MOST_TOKENS = 1 << 53
 """A provider may claim any number; sums of this one still fit the database's integers."""
 _LABEL_CHARS, _LABEL_VALUE_CHARS = 200, 500
 
-Value = str | bytes | float | None
 Row = tuple[Value, ...]
 
 _encode = msgspec.json.Encoder().encode

@@ -20,7 +20,7 @@ from dragoman.records.usage_record import CHARGED, UsageRecord
 from dragoman.stores.compiled import ledger as sql
 from dragoman.stores.ledger import alerts
 from dragoman.stores.ledger.account_book import AccountBook
-from dragoman.stores.ledger.connection import positional
+from dragoman.stores.ledger.connection import Appending, positional
 from dragoman.stores.ledger.jobs import (
     ClaimJob,
     GiveUpJob,
@@ -40,8 +40,8 @@ from dragoman.stores.ledger.worker import Worker
 
 _log = logging.getLogger("dragoman.ledger")
 
-_ADD_RECORD = positional(sql.SQLITE_ADD_RECORD)
-_ADD_ENTRY = positional(sql.SQLITE_ADD_ENTRY)
+_ADD_RECORDS = Appending(sql.SQLITE_ADD_RECORD)
+_ADD_ENTRIES = Appending(sql.SQLITE_ADD_ENTRY)
 _ADD_DAY = positional(sql.SQLITE_ADD_DAY)
 _ADD_LABEL = positional(sql.SQLITE_ADD_LABEL)
 _ADD_ALERT = positional(sql.SQLITE_ADD_ALERT)
@@ -132,6 +132,7 @@ class Transaction:
                 self._post_charge(record, backing, charge)
             if wanted > charge:
                 self._post_overrun(record, wanted - charge)
+                self._tell(alerts.overrun(job.account, record, wanted - charge, self._now_s))
             if charge != record.cost_nano_usd:
                 record = msgspec.structs.replace(record, cost_nano_usd=NanoUSD(charge))
             job.kept = record
@@ -309,10 +310,9 @@ class Transaction:
         connection = self._connection
         for account_id, book in self._books.items():
             self._write_book(account_id, book)
-        if self._entries:
-            connection.executemany(_ADD_ENTRY, self._entries)
+        _ADD_ENTRIES.add(connection, self._entries)
         if self._records:
-            connection.executemany(_ADD_RECORD, self._records)
+            _ADD_RECORDS.add(connection, self._records)
             connection.executemany(_ADD_DAY, self._rollups.days())
             labels = self._rollups.labels()
             if labels:
@@ -332,7 +332,7 @@ class Transaction:
         )
         for backing, net in enumerate(book.net):
             source = _BOOKS[backing]
-            if net or (backing in book.purses and book.charged):
+            if book.own[backing] != book.own_before[backing]:
                 lease = (worker.lease_ids[backing], account_id, book.own[backing])
                 connection.execute(_PUT_LEASE, lease)
             if net > 0:

@@ -37,6 +37,9 @@ MOST_JOBS = 1024
 """Of one transaction."""
 REFUSE_AFTER_S = 1.0
 """What nothing depends on yet waits so long for a database that takes no writes."""
+LINGER_FROM = 4
+"""Where the last transaction had so many jobs, the next ones come fast enough to be waited for."""
+LINGER_S = 0.001
 _PAUSE_S = 0.05
 _SAY_EVERY_S = 10.0
 
@@ -92,14 +95,20 @@ class Writer:
     def _run(self) -> None:
         waiting: list[Job] = []
         is_ending = False
+        last = 0
         while True:
             is_ending = self._gather(waiting, is_ending) or is_ending
+            if last >= LINGER_FROM and len(waiting) < MOST_JOBS and not is_ending:
+                # A transaction costs as much as several jobs: those that are about to come share it.
+                time.sleep(LINGER_S)
+                is_ending = self._gather(waiting, is_ending)
             if not waiting:
                 if is_ending:
                     self._is_drained = True
                     return
                 continue
             batch, waiting = waiting[:MOST_JOBS], waiting[MOST_JOBS:]
+            last = len(batch)
             left = self._write(batch)
             if left:
                 waiting = left + waiting
