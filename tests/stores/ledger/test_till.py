@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 from tests.stores.ledger.desk import Desk, crash, ended
 
@@ -161,6 +162,19 @@ def test_cost_beyond_the_hold_is_taken_from_the_balance_and_then_nobody_pays(
     assert desk.free(account) == 0
     assert desk.row("SELECT amount, to_book FROM ledger WHERE kind = 'overrun'") == (234, "revenue")
     assert ask.intent.request_id in caplog.text
+    till.close()
+
+
+def test_who_wants_alerts_is_told_of_what_nobody_pays(desk: Desk) -> None:
+    hook = Alerts(webhook_url="https://example.com/alerts")
+    account, till = desk.account("a", top_up=1_000, alerts=hook), desk.till()
+    ask = desk.ask(account, 500)
+    desk.settle(till, ask, desk.hold(till, ask), 1_234)
+    occasion, payload = desk.row("SELECT occasion, payload FROM alerts")
+    assert occasion == f"overrun:{ask.intent.request_id}"
+    told = msgspec.json.decode(str(payload))
+    assert (told["kind"], told["request_id"]) == ("overrun", ask.intent.request_id)
+    assert told["unpaid_nano_usd"] == 234
     till.close()
 
 

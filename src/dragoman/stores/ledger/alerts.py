@@ -1,4 +1,4 @@
-"""Which thresholds a transaction crossed: the outbox that alerts are delivered from."""
+"""What a transaction set off: the outbox that alerts are delivered from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from dragoman.records.account import Account
+from dragoman.records.usage_record import UsageRecord
 from dragoman.stores.ledger.account_book import AccountBook
 from dragoman.stores.ledger.rows import Row
 
@@ -27,7 +28,7 @@ class Occasion(msgspec.Struct, frozen=True):
 class _Payload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the account's owner is told."""
 
-    kind: Literal["balance_below", "month_percent"]
+    kind: Literal["balance_below", "month_percent", "overrun"]
     account_id: str
     account_name: str
     at_s: float
@@ -37,6 +38,8 @@ class _Payload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     percent: int | None = None
     limit_nano_usd: int | None = None
     month_spent_nano_usd: int | None = None
+    request_id: str | None = None
+    unpaid_nano_usd: int | None = None
 
 
 def crossed(book: AccountBook, now_s: float) -> list[Occasion]:
@@ -49,6 +52,29 @@ def crossed(book: AccountBook, now_s: float) -> list[Occasion]:
     if limit:
         found += _month_occasions(book, account, limit, now_s)
     return found
+
+
+def overrun(account: Account, record: UsageRecord, unpaid: int, now_s: float) -> list[Occasion]:
+    """`record` cost `unpaid` nano-USD more than its hold and its account could pay."""
+    if account.alerts.webhook_url is None:
+        return []
+    return [
+        Occasion(
+            account.id,
+            f"overrun:{record.request_id}",
+            _text(
+                _Payload(
+                    kind="overrun",
+                    account_id=account.id,
+                    account_name=account.name,
+                    at_s=now_s,
+                    request_id=record.request_id,
+                    unpaid_nano_usd=unpaid,
+                )
+            ),
+            is_told_anew=False,
+        )
+    ]
 
 
 def _balance_occasions(book: AccountBook, account: Account, now_s: float) -> list[Occasion]:
