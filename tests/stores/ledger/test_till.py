@@ -170,9 +170,8 @@ def test_who_wants_alerts_is_told_of_what_nobody_pays(desk: Desk) -> None:
     account, till = desk.account("a", top_up=1_000, alerts=hook), desk.till()
     ask = desk.ask(account, 500)
     desk.settle(till, ask, desk.hold(till, ask), 1_234)
-    occasion, payload = desk.row("SELECT occasion, payload FROM alerts")
-    assert occasion == f"overrun:{ask.intent.request_id}"
-    told = msgspec.json.decode(str(payload))
+    assert desk.value("SELECT occasion FROM alerts") == f"overrun:{ask.intent.request_id}"
+    told = msgspec.json.decode(str(desk.value("SELECT payload FROM alerts")))
     assert (told["kind"], told["request_id"]) == ("overrun", ask.intent.request_id)
     assert told["unpaid_nano_usd"] == 234
     till.close()
