@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -36,6 +37,7 @@ from dragoman.records.account import (
     Plan,
     PlanId,
 )
+from dragoman.records.audit_event import AuditEvent
 from dragoman.records.key import Key, KeyId, Scopes
 from dragoman.records.limits import NO_LIMITS, Limits
 from dragoman.stores import open_store
@@ -64,6 +66,7 @@ class MemoryKeys:
         self.keys = list(keys)
         self.accounts = [Account(id=DEFAULT_ACCOUNT, name="default", is_prepaid=False)]
         self.plans: list[Plan] = []
+        self.events: list[AuditEvent] = []
         self.reads = 0
         self.changes = 0
         self.failure: Exception | None = None
@@ -98,6 +101,17 @@ class MemoryKeys:
             msgspec.structs.replace(key, last_used_s=at_s.get(key.id, key.last_used_s))
             for key in self.keys
         ]
+
+    def atomically(self) -> nullcontext[None]:
+        return nullcontext()
+
+    def add_event(self, event: AuditEvent) -> None:
+        self.events.append(event)
+
+    def list_events(
+        self, *, subject: str | None = None, before: int | None = None, limit: int = 100
+    ) -> list[tuple[int, AuditEvent]]:
+        raise AssertionError(f"nobody asks for {limit} events of {subject} before {before}")
 
     def list_accounts(self) -> list[Account]:
         return list(self.accounts)
@@ -383,6 +397,19 @@ def test_another_chosen_value_is_another_key() -> None:
     bootstrap_key(repository, 1.0, CHOSEN)
     bootstrap_key(repository, 1.0, CHOSEN + "-rotated")
     assert len(repository.keys) == 2
+
+
+@pytest.mark.parametrize("chosen", [None, CHOSEN])
+def test_a_first_key_is_in_the_audit_log_once_and_its_secret_is_not(chosen: str | None) -> None:
+    repository = MemoryKeys()
+    secret = bootstrap_key(repository, 1.0, chosen) or CHOSEN
+    bootstrap_key(repository, 2.0, chosen)
+    (event,) = repository.events
+    (key,) = repository.keys
+    assert (event.actor, event.action, event.subject) == ("server", "key.create", key.id)
+    assert event.at_s == 1.0
+    assert secret not in bytes(event.detail).decode()
+    assert msgspec.json.decode(event.detail)["hint"] == key.hint
 
 
 def test_a_chosen_key_that_was_revoked_does_not_rise_again() -> None:

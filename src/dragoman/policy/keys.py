@@ -23,7 +23,10 @@ import msgspec
 from dragoman.errors import Conflict, DragomanError, Forbidden, Unauthenticated
 from dragoman.policy.networks import Network, is_within, parse_network
 from dragoman.ports import AccountRepository, Clock, KeyRepository
+from dragoman.ports.administration import Atomic
+from dragoman.ports.repositories import AuditRepository
 from dragoman.records.account import Account, Plan
+from dragoman.records.audit_event import AuditEvent
 from dragoman.records.key import Key, KeyId
 from dragoman.records.limits import NO_LIMITS, Limits
 from dragoman.records.principal import Principal
@@ -126,8 +129,12 @@ def hash_secret(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
+class FirstKeyStore(KeyRepository, AuditRepository, Atomic, Protocol):
+    """Keys, and the log that tells who made them."""
+
+
 def bootstrap_key(
-    repository: KeyRepository, created_s: float, chosen: str | None = None
+    repository: FirstKeyStore, created_s: float, chosen: str | None = None
 ) -> str | None:
     """See to it that a first start leaves a key to call with.
 
@@ -139,7 +146,7 @@ def bootstrap_key(
         if kept:
             return None
         secret, key = mint_key(BOOTSTRAP_NAME, created_s)
-        repository.add_key(key)
+        _add_first_key(repository, key)
         return secret
     secret, key = mint_key(BOOTSTRAP_NAME, created_s, secret=chosen)
     for other in kept:
@@ -149,11 +156,25 @@ def bootstrap_key(
             raise UnusableKey("the chosen first key was revoked; choose another value")
         return None
     try:
-        repository.add_key(key)
+        _add_first_key(repository, key)
     except Conflict:
         # Another process that starts with the same value was faster.
         return None
     return None
+
+
+def _add_first_key(repository: FirstKeyStore, key: Key) -> None:
+    with repository.atomically():
+        repository.add_key(key)
+        repository.add_event(
+            AuditEvent(
+                at_s=key.created_s,
+                actor="server",
+                action="key.create",
+                subject=key.id,
+                detail=msgspec.Raw(msgspec.json.encode({"name": key.name, "hint": key.hint})),
+            )
+        )
 
 
 class CallerRepository(KeyRepository, AccountRepository, Protocol):

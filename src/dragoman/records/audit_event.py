@@ -8,7 +8,7 @@ import msgspec
 class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
     at_s: float
     actor: str
-    """`key_…` of an admin key, or `cli:USER`."""
+    """`key_…` of an admin key, `cli:USER`, or `server` for the key of a first start."""
     action: str
     """`account.create`, `key.revoke`, `credits.top_up`, …"""
     subject: str
