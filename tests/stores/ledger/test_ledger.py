@@ -21,6 +21,7 @@ from dragoman.stores.ledger.claims import MOST_ANSWER_BYTES
 from dragoman.stores.ledger.jobs import HoldJob
 from dragoman.stores.ledger.ledger import SqliteLedger
 from dragoman.stores.ledger.notes import BURST
+from dragoman.stores.ledger.till import FRESH_S
 
 
 @pytest.fixture
@@ -132,10 +133,23 @@ async def test_hold_from_memory_needs_a_commit_that_succeeded_just_now(
     second_ask = desk.ask(account, 1)
     second = ledger.hold_now(second_ask)
     assert second is not None
-    desk.clock.now_s += 0.011
+    desk.clock.now_s += FRESH_S + 0.001
     assert ledger.hold_now(desk.ask(account, 1)) is None
     await ledger.settle(first, ended(ask, 1))
     await ledger.settle(second, ended(second_ask, 1))
+
+
+async def test_failed_commit_ends_what_an_earlier_one_showed(
+    desk: Desk, ledger: SqliteLedger
+) -> None:
+    account = desk.account("a", is_prepaid=False)
+    ask = desk.ask(account, 1)
+    first = await ledger.hold(ask)
+    ledger._till.connection.execute("PRAGMA busy_timeout=0")
+    with locked(desk), pytest.raises(sqlite3.OperationalError):
+        ledger._till.perform([])
+    assert ledger.hold_now(desk.ask(account, 1)) is None
+    await ledger.settle(first, ended(ask, 1))
 
 
 @pytest.mark.parametrize("is_prepaid", [True, False])

@@ -30,8 +30,8 @@ from dragoman.stores.store_failed import StoreFailed
 _log = logging.getLogger("dragoman.ledger")
 
 SLICE_NANO_USD = 250_000_000
-FRESH_S = 0.010
-"""A commit this recent shows that the database takes writes."""
+FRESH_S = 0.050
+"""A commit this recent shows that the database takes writes, unless one has failed since."""
 IDLE_S = 1.0
 """A slice that nobody held from for so long goes back."""
 _SWEEP_WAIT_S = 10.0
@@ -150,11 +150,12 @@ class Till:
         transaction = Transaction(
             connection, self.worker, self._purses, self._batches, self._clock.unix_s()
         )
-        connection.execute("BEGIN IMMEDIATE")
         try:
+            connection.execute("BEGIN IMMEDIATE")
             transaction.perform(jobs, may_repeat=may_repeat)
             connection.execute("COMMIT")
         except BaseException:
+            self._committed_s = float("-inf")
             transaction.roll_back()
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
