@@ -414,6 +414,22 @@ def test_tokens_are_reserved_and_set_right_by_what_was_used(
     assert client.ask(PATHS[0], max_tokens=800).status_code == 200
 
 
+@every_path
+def test_what_can_never_fit_a_limit_is_not_to_be_tried_again(
+    bank: Bank, provider: ScriptedProvider, path: str
+) -> None:
+    client = bank.client(limits=Limits(tokens_per_minute=100))
+    never = client.ask(path, max_tokens=400)
+    assert never.status_code == 429
+    assert never.headers["x-should-retry"] == "false"
+    assert "retry-after" not in never.headers
+    client.ask(path, max_tokens=80)
+    later = client.ask(path, max_tokens=80)
+    assert later.status_code == 429
+    assert "x-should-retry" not in later.headers
+    assert 1 <= int(later.headers["retry-after"]) <= 60
+
+
 def test_what_a_stop_cuts_is_settled_before_the_process_ends(
     provider: ScriptedProvider, tmp_path: Path
 ) -> None:

@@ -114,9 +114,10 @@ class Application:
         headers: Headers = [(b"content-type", b"application/json")]
         if error.retry_after_s is not None:
             headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
-        is_over = error.retry_after_s is None and not error.is_retryable
-        if error.status in (408, 409) and is_over:
-            # The vendors' clients repeat these by themselves, which would change nothing here.
+        is_over = error.retry_after_s is None and (error.status == 429 or not error.is_retryable)
+        if error.status in (408, 409, 429) and is_over:
+            # The vendors' clients repeat these by themselves, which would change nothing here. A 429 that
+            # names no time is of a request that no limit of its key will ever let in.
             headers.append((b"x-should-retry", b"false"))
         if isinstance(error, MethodNotAllowed):
             headers.append((b"allow", ", ".join(error.allow).encode()))

@@ -78,7 +78,7 @@ _HEADERS_OF_STATUS = {
     405: ("Allow",),
     408: ("x-should-retry",),
     409: ("x-should-retry", "Retry-After"),
-    429: ("Retry-After",),
+    429: ("Retry-After", "x-should-retry"),
     503: ("Retry-After",),
 }
 _BEFORE_THE_KEY = frozenset({401, 405})
