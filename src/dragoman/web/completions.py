@@ -8,13 +8,14 @@ error frame and the end. A stream of bare text has no frames: its connection is 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import msgspec
 
 from dragoman.chat import ChatRequest, Failed, ResponseHead, StreamEvent
-from dragoman.errors import DragomanError, Draining, MethodNotAllowed
+from dragoman.errors import DragomanError, Draining, Internal, MethodNotAllowed
 from dragoman.pipeline import Answer, Arrival, Pipeline, Plan, Tab
 from dragoman.policy.idempotency import (
     REPLAYED_HEADER,
@@ -175,7 +176,11 @@ def _told(call: Call, tab: Tab) -> int:
     """The status that the client was told, or will be; 0: none."""
     if call.is_answered:
         return call.status
-    return tab.dialect.error_status(tab.error) if tab.error is not None else 0
+    error = tab.error
+    if error is None and isinstance(sys.exception(), Exception):
+        # Of a fault of ours, clients are told this.
+        error = Internal()
+    return tab.dialect.error_status(error) if error is not None else 0
 
 
 class _StreamedAnswer:
