@@ -52,6 +52,7 @@ class ServerProcess:
         environment: dict[str, str] | None = None,
         arguments: tuple[str, ...] = (),
         program: tuple[str, ...] = ("-m", "dragoman"),
+        log_path: Path | None = None,
     ) -> None:
         """`program` is what Python runs: another one may prepare the server's ways to fail."""
         self._program = program
@@ -63,7 +64,7 @@ class ServerProcess:
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
         data_dir.mkdir(parents=True, exist_ok=True)
-        self.log_path = data_dir / "server.log"
+        self.log_path = log_path or data_dir / "server.log"
 
     @property
     def url(self) -> str:
