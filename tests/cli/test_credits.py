@@ -51,8 +51,16 @@ def test_an_adjustment_never_takes_more_than_there_is(dragoman: Run) -> None:
     assert balance(dragoman) == 2_500_000_000
     assert dragoman("credits", "adjust", "acme", "-2.500000001", "--note", "why").code == 1
     assert balance(dragoman) == 2_500_000_000
-    posted = dragoman("credits", "refund", "acme", "1", "--json").json
+    posted = dragoman("credits", "adjust", "acme", "1", "--note", "why", "--json").json
     assert (posted["is_new"], posted["balance"]["balance"]) == (True, "3.50")
+
+
+def test_no_more_is_refunded_than_was_charged(dragoman: Run) -> None:
+    dragoman("accounts", "create", "acme")
+    ran = dragoman("credits", "refund", "acme", "1")
+    assert ran.code == 1
+    assert "adjust" in ran.err
+    assert balance(dragoman) == 0
     assert dragoman("ledger", "verify").code == 0
 
 

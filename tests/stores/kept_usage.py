@@ -61,25 +61,33 @@ def sample(
     )
 
 
-def keep(connection: sqlite3.Connection, records: Sequence[UsageRecord]) -> None:
-    """Records, sums, and charges that the house pays for."""
+def keep(
+    connection: sqlite3.Connection, records: Sequence[UsageRecord], *, is_prepaid: bool = False
+) -> None:
+    """Records, sums, and charges: of the accounts' balances, or paid for by the house."""
     rollups = Rollups()
     for record in records:
         rollups.add(record, record.cost_nano_usd)
+    moves = (
+        (("hold", "free", "held", "hold"), ("settlement", "held", "revenue", "settlement"))
+        if is_prepaid
+        else (("grant", "house", "revenue", "settlement"),)
+    )
+    charged = [record for record in records if record.cost_nano_usd]
     entries = [
         (
             record.started_s,
-            "grant",
+            kind,
             record.account_id,
             record.cost_nano_usd,
-            "house",
-            "revenue",
-            f"settlement:{record.request_id}",
+            giver,
+            taker,
+            f"{key}:{record.request_id}",
             record.request_id,
             None,
         )
-        for record in records
-        if record.cost_nano_usd
+        for record in charged
+        for kind, giver, taker, key in moves
     ]
     with connection:
         connection.executemany(
@@ -89,3 +97,8 @@ def keep(connection: sqlite3.Connection, records: Sequence[UsageRecord]) -> None
         connection.executemany(positional(sql.SQLITE_ADD_DAY), rollups.days())
         connection.executemany(positional(sql.SQLITE_ADD_LABEL), rollups.labels())
         connection.executemany(positional(sql.SQLITE_ADD_ENTRY), entries)
+        if is_prepaid:
+            connection.executemany(
+                "UPDATE balances SET free = free - ? WHERE account_id = ?",
+                [(record.cost_nano_usd, record.account_id) for record in charged],
+            )

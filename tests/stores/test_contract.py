@@ -400,7 +400,7 @@ def test_money_is_posted_once_for_each_idempotency_key(store: Store, open_again:
         (DEFAULT_ACCOUNT, 500, "refund"),
         (AccountId("acct_other"), 500, "top_up"),
     ):
-        with pytest.raises(Conflict, match="idempotency key"):
+        with pytest.raises(Conflict, match="Idempotency-Key"):
             store.post_money(account, NanoUSD(amount), kind, "k", at_s=3.0)
     assert store.balance(DEFAULT_ACCOUNT, 0.0).free_nano_usd == 500
     assert store.list_entries(DEFAULT_ACCOUNT) == [entry]

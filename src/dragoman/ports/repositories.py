@@ -112,6 +112,10 @@ class MoneyRepository(Protocol):
         """Newest first; `before` is the sequence number that the last page ended with."""
         ...
 
+    def find_charge(self, request_id: str) -> LedgerEntry | None:
+        """What the request was charged: a `settlement` of its account's, or a `grant` of the house."""
+        ...
+
     def verify(self) -> list[str]:
         """Recompute everything from the ledger; one sentence for each difference. Empty: all is right."""
         ...

@@ -114,6 +114,12 @@ class MoneyArea(Area):
             values["account_id"] = account_id
         return [_entry(row) for row in self._database.rows(statement, values)]
 
+    def find_charge(self, request_id: str) -> LedgerEntry | None:
+        rows = self._database.rows(
+            sql.SQLITE_FIND_ENTRY, {"idempotency_key": f"settlement:{request_id}"}
+        )
+        return _entry(rows[0]) if rows else None
+
     def verify(self) -> list[str]:
         """Recompute everything from the ledger; one sentence for each difference, 1,000 at most."""
         with self._database.reading(VERIFY_LIMIT_S) as connection:
@@ -145,7 +151,12 @@ def _same(entry: LedgerEntry, wish: dict[str, Value]) -> LedgerEntry:
         "request_id": entry.request_id,
     }
     if posted != wish:
-        raise Conflict("This idempotency key was used for something else already; choose another.")
+        raise Conflict(
+            f"Idempotency-Key: it posted a {entry.kind} of {entry.amount_nano_usd} nano-USD for account"
+            f" {entry.account_id} already, entry {entry.sequence} of the ledger; what differs from that"
+            " needs a key of its own",
+            param="Idempotency-Key",
+        )
     return entry
 
 

@@ -57,10 +57,10 @@ class Office:
         self.secret = made.secret
         self.client_secret = administration.keys.create(KeyWish(name="app")).secret
 
-    def keep(self, records: Sequence[UsageRecord]) -> None:
+    def keep(self, records: Sequence[UsageRecord], *, is_prepaid: bool = False) -> None:
         """As if these requests had been answered and settled."""
         with closing(sqlite3.connect(self._data_dir / DATABASE_NAME)) as connection:
-            keep(connection, records)
+            keep(connection, records, is_prepaid=is_prepaid)
 
     async def call(
         self,

@@ -17,6 +17,7 @@ from dragoman.policy.administration.desk import Desk, checked, token_checked
 from dragoman.policy.administration.wishes import Adjustment, Payment, Refund
 from dragoman.records.account import Account, AccountId
 from dragoman.records.ledger_entry import Balance, EntryKind, LedgerEntry
+from dragoman.records.usage_query import UsageFilter
 
 MAX_IDEMPOTENCY_KEY_CHARS = 255
 
@@ -61,7 +62,7 @@ class MoneyAdministration:
         """Give back what a request was charged, or a part of it, once; or an amount.
 
         A request is refunded once by itself; a refund of an amount needs an idempotency key. Raises
-        as `top_up` does.
+        as `top_up` does, and `Conflict` where more would come back than was paid.
         """
         refund = checked(refund)
         account = self._desk.account(account_id)
@@ -78,16 +79,26 @@ class MoneyAdministration:
         else:
             key = _own_key(idempotency_key)
         amount = _positive(amount)
-        return self._post(
-            _Posting(
-                account_id=account.id,
-                amount=amount,
-                kind="refund",
-                key=key,
-                note=_note(refund.note),
-                request_id=refund.request_id,
-            )
+        if refund.request_id is None:
+            self._refuse_more_than_charged(account.id, amount)
+        posting = _Posting(
+            account_id=account.id,
+            amount=amount,
+            kind="refund",
+            key=key,
+            note=_note(refund.note),
+            request_id=refund.request_id,
         )
+        try:
+            return self._post(posting)
+        except Conflict as error:
+            if refund.request_id is None or error.param != "Idempotency-Key":
+                raise
+            raise Conflict(
+                f"request {refund.request_id} was refunded already, with another amount; it can be"
+                " refunded once",
+                param="request_id",
+            ) from None
 
     def adjust(
         self, account_id: str, adjustment: Adjustment, idempotency_key: str
@@ -170,6 +181,14 @@ class MoneyAdministration:
             )
         if record.cost_nano_usd == 0:
             raise Conflict(f"request {request_id} was charged nothing", param="request_id")
+        charge = self._desk.store.find_charge(request_id)
+        if charge is not None and charge.kind == "grant":
+            # Its money would come out of nothing: the balance has not paid for it.
+            raise Conflict(
+                f"request {request_id} was paid for by the house, and not from the balance;"
+                " there is nothing to give back",
+                param="request_id",
+            )
         if wished is not None and wished > record.cost_nano_usd:
             raise Conflict(
                 f"amount: request {request_id} was charged {format_usd(record.cost_nano_usd)}"
@@ -177,6 +196,17 @@ class MoneyAdministration:
                 param="amount",
             )
         return record.cost_nano_usd if wished is None else wished
+
+    def _refuse_more_than_charged(self, account_id: AccountId, amount: NanoUSD) -> None:
+        """A slip of the decimal point is no refund."""
+        sums = self._desk.store.usage_groups(UsageFilter(account_id=account_id), ())
+        charged = sum(group.sums.cost_nano_usd for group in sums.groups)
+        if amount > charged:
+            raise Conflict(
+                f"amount: account {account_id} was charged {format_usd(charged)} US dollars in all;"
+                " no more than that can be refunded. To give more, adjust the balance.",
+                param="amount",
+            )
 
 
 def _positive(amount: NanoUSD | None) -> NanoUSD:
