@@ -29,7 +29,6 @@ from dragoman.cli.terminal import ConfigOption, DataDirOption, Failure, JsonOpti
 if TYPE_CHECKING:
     from dragoman.policy.administration import Administration
     from dragoman.policy.administration.usage import UsageQuestion, UsageRow
-    from dragoman.records.usage_query import UsageGroup
 
 usage_app = typer.Typer(
     help="List, sum and export what was asked and what it cost.",
@@ -71,21 +70,6 @@ class PageRow(msgspec.Struct, frozen=True, kw_only=True):
     records: list[msgspec.Raw]
     next: int | None
     """For `--before`, to go on; null: there is no more."""
-
-
-class SumRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A sum as `--json` shows it."""
-
-    by: dict[str, str | None]
-    requests: int
-    input_tokens: int
-    cached_input_tokens: int
-    cache_write_tokens: int
-    output_tokens: int
-    reasoning_tokens: int
-    estimated_requests: int
-    cost: str
-    cost_nano_usd: int
 
 
 class Exported(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,6 +195,8 @@ def groups(
     data_dir: DataDirOption = None,
 ) -> None:
     """Sum requests, tokens and cost by day, model, key, project, account, status or a label."""
+    from dragoman.policy.administration import usage_sum
+
     groupings = [part.strip() for part in by.split(",")]
     with opened_administration(config, data_dir) as (office, _):
         question = _question(
@@ -231,7 +217,7 @@ def groups(
         )
         found = office.usage.groups(question, groupings)
         names = account_names(office)
-    rows = [_sum_row(group, groupings) for group in found.groups]
+    rows = [usage_sum(group, groupings) for group in found.groups]
     if as_json:
         print_json(rows)
     else:
@@ -385,22 +371,4 @@ def _cells(row: UsageRow) -> tuple[str | None, ...]:
         f"{row.output_tokens:,}" + ("~" if row.is_estimated else ""),
         show_usd(row.cost_nano_usd),
         f"{row.total_ms:,.0f}",
-    )
-
-
-def _sum_row(group: UsageGroup, by: list[str]) -> SumRow:
-    from dragoman.policy.administration import format_usd
-
-    sums = group.sums
-    return SumRow(
-        by=dict(zip(by, group.by, strict=True)),
-        requests=sums.requests,
-        input_tokens=sums.input_tokens,
-        cached_input_tokens=sums.cached_input_tokens,
-        cache_write_tokens=sums.cache_write_tokens,
-        output_tokens=sums.output_tokens,
-        reasoning_tokens=sums.reasoning_tokens,
-        estimated_requests=sums.estimated,
-        cost=format_usd(sums.cost_nano_usd),
-        cost_nano_usd=sums.cost_nano_usd,
     )

@@ -17,7 +17,7 @@ import msgspec
 
 from dragoman.chat import DialectName
 from dragoman.errors import InvalidRequest, Overloaded, RateLimited
-from dragoman.policy.administration.amounts import format_usd
+from dragoman.policy.administration import UsageSum, format_usd, usage_sum
 from dragoman.policy.limits import Limiter, SubjectStatus
 from dragoman.policy.routing import ModelDirectory
 from dragoman.ports import Clock, Dialect, MoneyRepository
@@ -25,7 +25,7 @@ from dragoman.ports.repositories import UsageRepository
 from dragoman.records.account import Account, AccountId
 from dragoman.records.key import KeyId, Scopes
 from dragoman.records.ledger_entry import Balance
-from dragoman.records.usage_query import LABEL_GROUPING, KeptUsage, UsageFilter, UsageGroup
+from dragoman.records.usage_query import LABEL_GROUPING, KeptUsage, UsageFilter
 from dragoman.records.usage_record import UsageStatus
 from dragoman.web.call import Call
 from dragoman.web.completions import Route
@@ -179,20 +179,6 @@ class UsagePageBody(msgspec.Struct, frozen=True, kw_only=True):
     data: tuple[UsageEntry, ...]
     has_more: bool
     next_cursor: str | None
-
-
-class UsageSum(msgspec.Struct, frozen=True, kw_only=True):
-    by: dict[str, str | None]
-    """Each grouping's value; null for requests that have none."""
-    requests: int
-    input_tokens: int
-    cached_input_tokens: int
-    cache_write_tokens: int
-    output_tokens: int
-    reasoning_tokens: int
-    estimated_requests: int
-    cost: str
-    cost_nano_usd: int
 
 
 class UsageSumsBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -394,7 +380,7 @@ class UsageRoute(Route):
         return msgspec.json.encode(
             UsageSumsBody(
                 group_by=by,
-                data=tuple(_usage_sum(group, by) for group in found.groups),
+                data=tuple(usage_sum(group, by) for group in found.groups),
                 has_more=found.is_cut,
             )
         )
@@ -505,20 +491,4 @@ def usage_entry(kept: KeptUsage) -> UsageEntry:
         user=record.user,
         labels=dict(record.labels),
         tags=record.tags,
-    )
-
-
-def _usage_sum(group: UsageGroup, by: tuple[str, ...]) -> UsageSum:
-    sums = group.sums
-    return UsageSum(
-        by=dict(zip(by, group.by, strict=True)),
-        requests=sums.requests,
-        input_tokens=sums.input_tokens,
-        cached_input_tokens=sums.cached_input_tokens,
-        cache_write_tokens=sums.cache_write_tokens,
-        output_tokens=sums.output_tokens,
-        reasoning_tokens=sums.reasoning_tokens,
-        estimated_requests=sums.estimated,
-        cost=format_usd(sums.cost_nano_usd),
-        cost_nano_usd=sums.cost_nano_usd,
     )

@@ -12,6 +12,7 @@ import pytest
 from tests.stores.kept_usage import sample
 from tests.web.admin.conftest import Office
 
+from dragoman.policy.administration import UsageSum
 from dragoman.policy.keys import hash_secret
 
 DOLLAR = 1_000_000_000
@@ -320,6 +321,9 @@ async def test_usage_is_summed_up(kept: Office) -> None:
         ({"day": "2023-11-14", "status": "failed"}, 1, 0),
         ({"day": "2023-11-14", "status": "ok"}, 2, 12),
     ]
+    # The same names as in what clients and the command line are told.
+    assert set(sums) == {"data", "has_more"}
+    assert set(sums["data"][0]) == set(UsageSum.__struct_fields__)
     by_label = await kept.json("GET", "/usage/groups?group_by=label:team")
     assert {g["by"]["label:team"]: g["requests"] for g in by_label["data"]}["red"] == 1
 

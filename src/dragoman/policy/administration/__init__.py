@@ -13,7 +13,13 @@ from dragoman.policy.administration.desk import Desk
 from dragoman.policy.administration.keys import KeyAdministration, KeyMade
 from dragoman.policy.administration.money import MoneyAdministration
 from dragoman.policy.administration.prices import PriceAdministration
-from dragoman.policy.administration.usage import UsageAdministration, UsageQuestion, usage_row
+from dragoman.policy.administration.usage import (
+    UsageAdministration,
+    UsageQuestion,
+    UsageSum,
+    usage_row,
+    usage_sum,
+)
 from dragoman.policy.administration.wishes import (
     AccountChange,
     AccountWish,
@@ -86,7 +92,9 @@ __all__ = [
     "ScopesWish",
     "TierWish",
     "UsageQuestion",
+    "UsageSum",
     "format_usd",
     "parse_usd",
     "usage_row",
+    "usage_sum",
 ]

@@ -19,7 +19,13 @@ from dragoman.policy.administration.desk import Desk, checked
 from dragoman.policy.administration.wishes import Moment
 from dragoman.records.account import AccountId
 from dragoman.records.key import KeyId
-from dragoman.records.usage_query import KeptUsage, UsageFilter, UsageGroups, UsagePage
+from dragoman.records.usage_query import (
+    KeptUsage,
+    UsageFilter,
+    UsageGroup,
+    UsageGroups,
+    UsagePage,
+)
 from dragoman.records.usage_record import Attempt, UsageRecord, UsageStatus
 
 ExportFormat = Literal["csv", "jsonl"]
@@ -82,6 +88,23 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str]
     tags: tuple[str, ...]
     attempts: tuple[Attempt, ...]
+
+
+class UsageSum(msgspec.Struct, frozen=True, kw_only=True):
+    """A sum of usage as it is shown: by every page, API and command in the same words."""
+
+    by: dict[str, str | None]
+    """Each grouping's value; null for requests that have none."""
+    requests: int
+    input_tokens: int
+    cached_input_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    estimated_requests: int
+    """Of the requests: those whose tokens were counted by this server."""
+    cost: str
+    cost_nano_usd: int
 
 
 class UsageAdministration:
@@ -171,6 +194,23 @@ def usage_row(record: UsageRecord) -> UsageRow:
         labels=dict(record.labels),
         tags=record.tags,
         attempts=record.attempts,
+    )
+
+
+def usage_sum(group: UsageGroup, by: Sequence[str]) -> UsageSum:
+    """`by`: what it was grouped by."""
+    sums = group.sums
+    return UsageSum(
+        by=dict(zip(by, group.by, strict=True)),
+        requests=sums.requests,
+        input_tokens=sums.input_tokens,
+        cached_input_tokens=sums.cached_input_tokens,
+        cache_write_tokens=sums.cache_write_tokens,
+        output_tokens=sums.output_tokens,
+        reasoning_tokens=sums.reasoning_tokens,
+        estimated_requests=sums.estimated,
+        cost=format_usd(sums.cost_nano_usd),
+        cost_nano_usd=sums.cost_nano_usd,
     )
 
 

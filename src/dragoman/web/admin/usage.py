@@ -15,9 +15,8 @@ from litestar.response import Stream
 
 from dragoman.chat import DialectName
 from dragoman.errors import InvalidRequest
-from dragoman.policy.administration import UsageQuestion, format_usd, usage_row
+from dragoman.policy.administration import UsageQuestion, UsageSum, usage_row, usage_sum
 from dragoman.policy.administration.usage import ExportFormat, UsageRow
-from dragoman.records.usage_query import UsageGroup
 from dragoman.records.usage_record import UsageStatus
 from dragoman.web.admin.parameters import Cursor, ForActor, Id, Limit, before
 from dragoman.web.admin.views import Page
@@ -25,24 +24,9 @@ from dragoman.web.admin.views import Page
 _MEDIA_TYPES = {"csv": "text/csv", "jsonl": "application/jsonl"}
 
 
-class UsageGroupView(msgspec.Struct, frozen=True, kw_only=True):
-    by: dict[str, str | None]
-    """The value of each grouping; null for records that have none."""
-    requests: int
-    input_tokens: int
-    cached_input_tokens: int
-    cache_write_tokens: int
-    output_tokens: int
-    reasoning_tokens: int
-    cost_nano_usd: int
-    cost: str
-    estimated: int
-    """Of the requests: those whose tokens were counted by us."""
-
-
-class UsageGroupsView(msgspec.Struct, frozen=True, kw_only=True):
-    data: tuple[UsageGroupView, ...]
-    is_cut: bool
+class UsageSums(msgspec.Struct, frozen=True, kw_only=True):
+    data: tuple[UsageSum, ...]
+    has_more: bool
     """There are more groups than are answered: ask with more filters."""
 
 
@@ -114,11 +98,11 @@ class Usage(Controller):
                 " `project`, `model`, `status` and `label:NAME`.",
             ),
         ] = "day",
-    ) -> UsageGroupsView:
+    ) -> UsageSums:
         by = tuple(part.strip() for part in group_by.split(",") if part.strip())
         groups = administration.usage.groups(question, by)
-        return UsageGroupsView(
-            data=tuple(_group_view(by, group) for group in groups.groups), is_cut=groups.is_cut
+        return UsageSums(
+            data=tuple(usage_sum(group, by) for group in groups.groups), has_more=groups.is_cut
         )
 
     @get("/export", summary="All usage, the oldest first, as a file")
@@ -152,22 +136,6 @@ async def _rest(first: bytes, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
         if piece:
             yield piece
         piece = await asyncio.to_thread(next, pieces, None)
-
-
-def _group_view(by: tuple[str, ...], group: UsageGroup) -> UsageGroupView:
-    sums = group.sums
-    return UsageGroupView(
-        by=dict(zip(by, group.by, strict=True)),
-        requests=sums.requests,
-        input_tokens=sums.input_tokens,
-        cached_input_tokens=sums.cached_input_tokens,
-        cache_write_tokens=sums.cache_write_tokens,
-        output_tokens=sums.output_tokens,
-        reasoning_tokens=sums.reasoning_tokens,
-        cost_nano_usd=sums.cost_nano_usd,
-        cost=format_usd(sums.cost_nano_usd),
-        estimated=sums.estimated,
-    )
 
 
 def _zoned(moment: datetime | None, param: str) -> datetime | None:
