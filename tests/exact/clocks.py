@@ -57,10 +57,10 @@ class Clocks:
 
         values = self._values
 
-        def monotonic_s(_: SystemClock) -> float:
+        def monotonic_s(self: SystemClock) -> float:
             return values[0] * time.monotonic() + values[1]
 
-        def unix_s(_: SystemClock) -> float:
+        def unix_s(self: SystemClock) -> float:
             return values[2] * time.time() + values[3]
 
         SystemClock.monotonic_s = monotonic_s  # type: ignore[method-assign]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 MESSAGES = [{"role": "user", "content": "Count to ten."}]
 CHAT = "/v1/chat/completions"
 TIMEOUT_S = 60.0
+NO_HEADERS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -59,17 +61,21 @@ class Client:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        self.leave()
+        await self.leave()
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
         return self._streams
 
-    def leave(self) -> None:
+    async def leave(self) -> None:
+        """Return when the connection is closed."""
         if self._streams is not None:
-            self._streams[1].transport.abort()
+            _, writer = self._streams
             self._streams = None
+            writer.transport.abort()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     async def ask(self, **fields: Any) -> Reply:
         """A chat completion; `fields` go into its body."""
@@ -77,28 +83,55 @@ class Client:
 
     async def send(self, method: str, path: str, body: object = None) -> Reply:
         """Raises `OSError` or `EOFError` where the answer is cut short."""
+        reader = await self.begin(method, path, body)
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                reply = await _read_reply(reader)
+        except BaseException:
+            await self.leave()
+            raise
+        if reply.headers.get("connection") == "close":
+            await self.leave()
+        return reply
+
+    async def begin(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] = NO_HEADERS
+    ) -> asyncio.StreamReader:
+        """Send a request; where its answer can be read."""
         reader, writer = await self.connect()
         content = b"" if body is None else json.dumps(body).encode()
         head = (
             f"{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {self._key}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(content)}\r\n"
         )
-        try:
-            writer.write(head.encode() + content)
-            async with asyncio.timeout(TIMEOUT_S):
-                reply = await _read_reply(reader)
-        except BaseException:
-            self.leave()
-            raise
-        if reply.headers.get("connection") == "close":
-            self.leave()
-        return reply
+        head += "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        writer.write(head.encode() + b"\r\n" + content)
+        return reader
+
+    async def leave_after(
+        self, path: str, body: object, piece: bytes, count: int, headers: Mapping[str, str]
+    ) -> str:
+        """Leave as soon as `piece` has come so often; returns the request's id."""
+        reader = await self.begin("POST", path, body, headers)
+        async with asyncio.timeout(TIMEOUT_S):
+            _, told = await _read_head(reader)
+            seen = b""
+            while seen.count(piece) < count:
+                read = await reader.read(65536)
+                assert read, seen
+                seen += read
+        await self.leave()
+        return told["x-request-id"]
+
+
+async def _read_head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
+    lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    pairs = [line.split(": ", 1) for line in lines[1:] if line]
+    return int(lines[0].split(" ")[1]), {name.lower(): value for name, value in pairs}
 
 
 async def _read_reply(reader: asyncio.StreamReader) -> Reply:
-    lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-    pairs = [line.split(": ", 1) for line in lines[1:] if line]
-    headers = {name.lower(): value for name, value in pairs}
+    status, headers = await _read_head(reader)
     body = b""
     if headers.get("transfer-encoding") == "chunked":
         while size := int(await reader.readline(), 16):
@@ -106,4 +139,4 @@ async def _read_reply(reader: asyncio.StreamReader) -> Reply:
         await reader.readline()
     else:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Reply(int(lines[0].split(" ")[1]), headers, body)
+    return Reply(status, headers, body)
