@@ -21,8 +21,9 @@ def read_query(query: bytes, known: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in _pairs(query):
         if name not in names:
+            known_ones = f"use {', '.join(names)}" if names else "there are none"
             raise InvalidRequest(
-                f"{name[:60]!r} is not a parameter here; use {', '.join(names)}", param=name[:60]
+                f"{name[:60]!r} is not a parameter here; {known_ones}", param=name[:60]
             )
         if name in found:
             raise InvalidRequest(f"{name} is given twice", param=name)

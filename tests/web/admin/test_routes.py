@@ -394,3 +394,24 @@ async def test_lists_are_walked_page_by_page(office: Office) -> None:
     assert len(everything) == len(set(everything)) == 7
     assert set(everything) - set(await walk(office, "/keys?")) == set(keys[:3])
     assert (await office.json("GET", "/keys?cursor=1000"))["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "param"),
+    [
+        ("/usage?acount_id=acct_default", "acount_id"),
+        ("/usage/export?form=2026-01-01", "form"),
+        ("/keys?account_id=a&account_id=b", "account_id"),
+        ("/accounts/acct_default?verbose=1", "verbose"),
+    ],
+)
+async def test_a_filter_that_is_misspelt_does_not_choose_everything(
+    office: Office, path: str, param: str
+) -> None:
+    answer = await office.json("GET", path, expect=400)
+    assert answer["error"]["param"] == param
+
+
+async def test_a_missing_body_is_named(office: Office) -> None:
+    answer = await office.json("POST", "/accounts", expect=400)
+    assert answer["error"]["message"].startswith("There is no body.")

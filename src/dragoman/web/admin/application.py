@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, cast
@@ -45,6 +46,9 @@ PATH = "/admin/v1"
 CONTROLLERS = (Accounts, Plans, Keys, Credits, Ledger, Balances, Prices, Models, Usage, Audit)
 
 _NO_OBJECT = "The body must be a JSON object, in UTF-8."
+_NO_BODY = "'data'"
+"""How Litestar says that there is none."""
+_TYPE_OF_PART = re.compile(r":\w+\}")
 # Parameters whose names are taken in Python.
 _ON_THE_WIRE = {
     "from_at": "from",
@@ -83,9 +87,11 @@ class AdminApplication:
                 render_plugins=[JsonRenderPlugin()],
                 operation_id_creator=lambda handler, _method, _path: handler.handler_name,
             ),
+            before_request=self._refuse_unknown_parameters,
             logging_config=None,
             debug=False,
         )
+        self._parameters = _query_parameters(self._document())
 
     async def asgi(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._litestar(cast(Any, scope), cast(Any, receive), cast(Any, send))
@@ -96,8 +102,28 @@ class AdminApplication:
 
     @cached_property
     def _pages(self) -> dict[str, Page]:
-        generated = msgspec.to_builtins(self._litestar.openapi_schema.to_schema())
-        return pages_of(describe(generated, server_url=self._parts.server_url))
+        return pages_of(describe(self._document(), server_url=self._parts.server_url))
+
+    def _document(self) -> dict[str, Any]:
+        """What Litestar knows of the routes."""
+        document: dict[str, Any] = msgspec.to_builtins(self._litestar.openapi_schema.to_schema())
+        return document
+
+    def _refuse_unknown_parameters(self, request: Request[Any, Any, Any]) -> None:
+        """A filter that is misspelt would choose everything."""
+        template = cast(dict[str, Any], request.scope)["path_template"]
+        known = self._parameters.get((_TYPE_OF_PART.sub("}", template), request.method))
+        if known is None:
+            return
+        given = request.query_params
+        for name in given:
+            if name not in known:
+                others = f"use {', '.join(known)}" if known else "there are none"
+                raise InvalidRequest(
+                    f"{name[:60]!r} is not a parameter here; {others}", param=name[:60]
+                )
+            if len(given.getall(name)) > 1:
+                raise InvalidRequest(f"{name} is given twice", param=name)
 
     def _administration(self, request: Request[Any, Any, Any]) -> Administration:
         parts = self._parts
@@ -107,6 +133,20 @@ class AdminApplication:
             cast(dict[str, Any], request.scope)[ACTOR],
             directory=parts.directory,
         )
+
+
+def _query_parameters(document: dict[str, Any]) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Names, by path and method."""
+    return {
+        (path, method.upper()): tuple(
+            parameter["name"]
+            for parameter in operation.get("parameters", ())
+            if parameter["in"] == "query"
+        )
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if isinstance(operation, dict)
+    }
 
 
 def _tell(_: Request[Any, Any, Any], error: DragomanError) -> Response[bytes]:
@@ -145,6 +185,8 @@ def _invalid(extra: Any) -> InvalidRequest:
     fault: dict[str, Any] = faults[0] if isinstance(faults[0], dict) else {}
     message = str(fault.get("message", "the request is not valid"))
     key = fault.get("key")
+    if message == _NO_BODY:
+        return InvalidRequest(f"There is no body. {_NO_OBJECT}")
     if key is None or key == "data":
         return InvalidRequest(f"The body: {message}")
     param = _ON_THE_WIRE.get(key, str(key))
