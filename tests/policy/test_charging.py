@@ -13,7 +13,6 @@ from dragoman.policy.charging import (
     estimate_input,
     is_charged,
     measure_request,
-    token_ask,
 )
 from dragoman.records.account import Account, AccountId
 from dragoman.records.hold import HoldAsk, Quote
@@ -95,7 +94,7 @@ def test_the_largest_of_all_targets_counts() -> None:
 def test_a_maximum_that_no_target_reaches_is_not_paid_for(targets: list[Model], asked: int) -> None:
     size = measure_request(asking(max_output_tokens=5000), targets, [exactly(1) for _ in targets])
     assert size.asked_output_tokens == asked
-    assert token_ask(size).least_tokens == 1 + asked
+    assert size.least_tokens == 1 + asked
 
 
 def test_a_guess_includes_the_prompt_that_the_model_is_given() -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from operator import attrgetter
 
 import msgspec
 
@@ -51,13 +52,13 @@ from dragoman.pipeline.tab import Arrival, Books, Tab
 from dragoman.policy.charging import (
     FREE,
     InputCount,
-    RequestSize,
     estimate_input,
     is_charged,
     measure_request,
     quote,
 )
 from dragoman.policy.ids import RandomHex, uuid4
+from dragoman.policy.limits import TokenAsk
 from dragoman.policy.routing import (
     ModelDirectory,
     bind,
@@ -72,6 +73,7 @@ from dragoman.records.price import Price
 from dragoman.records.principal import Principal
 
 MAX_NAMED_MODELS = 20
+_ends_at_context = attrgetter("ends_at_context")
 ROOMY = 8
 """A token window with room for so many requests of this size can do with a guess."""
 
@@ -247,52 +249,54 @@ class Pipeline:
         if asked == 0:
             # No model is asked.
             prices = (None,) * len(prices)
-        is_priced = any(is_charged(price) for price in prices)
-        room = tab.token_room()
-        if room is None and not is_priced:
+        is_priced = any(map(is_charged, prices))
+        if not is_priced and not tab.is_token_limited:
             await tab.hold(FREE, plan.targets, prices)
             return plan
-        size = await self._size(request, plan.targets, prices, room)
+        counts = [estimate_input(request, model) for model in plan.targets]
+        size = measure_request(request, plan.targets, counts)
+        if any(map(_ends_at_context, plan.targets)):
+            size = await self._counted(plan, prices, counts, size, tab.token_room())
         tab.input_tokens = size.input_tokens
-        limit = size.longest_output_tokens
-        if room is not None:
+        limit = longest = size.longest_output_tokens
+        if tab.is_token_limited:
             limit = tab.reserve(size)
         quoted = FREE
         if is_priced:
-            fitting = msgspec.structs.replace(size, longest_output_tokens=limit)
-            quoted = quote(books.prices, prices, fitting)
+            if asked is None and limit != longest:
+                size = msgspec.structs.replace(size, output_bound=limit)
+            quoted = quote(books.prices, prices, size)
         held = await tab.hold(quoted, plan.targets, prices)
         if asked is not None:
             return plan
         if held.max_output_tokens is not None:
             limit = min(limit, held.max_output_tokens)
-        if limit >= size.longest_output_tokens:
+        if limit >= longest:
             # Nothing had to be cut: what each target can give is bound enough.
             return plan
         return msgspec.structs.replace(
             plan, request=msgspec.structs.replace(request, max_output_tokens=limit)
         )
 
-    async def _size(
+    async def _counted(
         self,
-        request: ChatRequest,
-        models: Sequence[Model],
+        plan: Plan,
         prices: Sequence[Price | None],
+        counts: list[InputCount],
+        guessed: TokenAsk,
         room: int | None,
-    ) -> RequestSize:
-        """How large the request may get: guessed, unless money or little room makes a count worth its time.
+    ) -> TokenAsk:
+        """How large the request may get: as guessed, unless money or little room makes a count worth its time.
 
         Only a model of our own is asked to count: elsewhere that is a call over the network.
         """
-        counts = [estimate_input(request, model) for model in models]
-        size = measure_request(request, models, counts)
-        is_tight = room is not None and room < ROOMY * size.most_tokens
+        is_tight = room is not None and room < ROOMY * guessed.most_tokens
         is_counted = False
-        for i, model in enumerate(models):
+        for i, model in enumerate(plan.targets):
             if model.ends_at_context and (is_tight or is_charged(prices[i])):
-                counts[i] = await self.count_input(request, model)
+                counts[i] = await self.count_input(plan.request, model)
                 is_counted = True
-        return measure_request(request, models, counts) if is_counted else size
+        return measure_request(plan.request, plan.targets, counts) if is_counted else guessed
 
     async def _whole_answer(self, request: ChatRequest, model: Model, tab: Tab) -> ChatResponse:
         """One target's answer at rest: taken as it comes where it comes whole, else folded."""

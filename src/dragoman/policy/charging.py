@@ -38,30 +38,14 @@ class InputCount(msgspec.Struct, frozen=True):
     is_estimated: bool
 
 
-class RequestSize(msgspec.Struct, frozen=True, kw_only=True):
-    """How large a request may get, over all of its targets."""
-
-    input_tokens: int
-    choices: int
-    asked_output_tokens: int | None
-    """The client's own maximum for each choice, cut to what any target can give."""
-    longest_output_tokens: int
-    """The longest answer to be reckoned with where the client names no maximum, for each choice."""
-
-    @property
-    def most_tokens(self) -> int:
-        asked = self.asked_output_tokens
-        longest = self.longest_output_tokens if asked is None else asked
-        return self.input_tokens + self.choices * longest
-
-
 def is_charged(price: Price | None) -> bool:
     """Whether anything has to be counted before the request is let in."""
     if price is None:
         return False
-    return any(
-        tier.input or tier.cached_input or tier.cache_write or tier.output for tier in price.tiers
-    )
+    for tier in price.tiers:
+        if tier.input or tier.output or tier.cached_input or tier.cache_write:
+            return True
+    return False
 
 
 def estimate_input(request: ChatRequest, model: Model) -> InputCount:
@@ -76,8 +60,11 @@ def estimate_input(request: ChatRequest, model: Model) -> InputCount:
 
 def measure_request(
     request: ChatRequest, targets: Sequence[Model], counts: Sequence[InputCount]
-) -> RequestSize:
-    """`counts[i]` is the prompt as `targets[i]` gets it; `request` is as its client wrote it."""
+) -> TokenAsk:
+    """`counts[i]` is the prompt as `targets[i]` gets it; `request` is as its client wrote it.
+
+    The client's maximum is cut to what any target can give, and there always is an output bound.
+    """
     input_tokens = 0
     most: int | None = 0
     longest = 0
@@ -95,11 +82,11 @@ def measure_request(
     if asked is not None and most is not None:
         # A maximum beyond the model's own is cut to it, and must not be paid for.
         asked = min(asked, most)
-    return RequestSize(
+    return TokenAsk(
         input_tokens=input_tokens,
         choices=request.choices,
         asked_output_tokens=asked,
-        longest_output_tokens=longest,
+        output_bound=longest,
     )
 
 
@@ -116,22 +103,12 @@ def _longest_answer(model: Model, count: InputCount) -> int | None:
     return left if longest is None else min(longest, left)
 
 
-def quote(book: PriceBook, prices: Sequence[Price | None], size: RequestSize) -> Quote:
+def quote(book: PriceBook, prices: Sequence[Price | None], size: TokenAsk) -> Quote:
     """The worst of each target."""
     return Quote(
         rates=tuple([book.worst_rate(price, size.input_tokens, size.choices) for price in prices]),
         asked_output_tokens=size.asked_output_tokens,
-        output_bound=size.longest_output_tokens,
-    )
-
-
-def token_ask(size: RequestSize) -> TokenAsk:
-    """What the request wants of a token window."""
-    return TokenAsk(
-        input_tokens=size.input_tokens,
-        choices=size.choices,
-        asked_output_tokens=size.asked_output_tokens,
-        output_bound=size.longest_output_tokens,
+        output_bound=size.output_bound,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 BYTES_AT_ONCE = 8192
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdefABCDEF"}
 
 
 class RandomHex:
@@ -41,5 +42,5 @@ def request_id(unix_s: float, noise: str) -> str:
 
 def uuid4(noise: str) -> str:
     """A version 4 UUID (RFC 9562, 5.4) of 32 random hexadecimal digits."""
-    variant = "89ab"[int(noise[16], 16) & 3]
+    variant = _VARIANTS[noise[16]]
     return f"{noise[:8]}-{noise[8:12]}-4{noise[13:16]}-{variant}{noise[17:20]}-{noise[20:]}"

@@ -31,7 +31,7 @@ _WHOLE_WINDOW = b"1m0s"
 
 
 class TokenAsk(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request may use of a token window."""
+    """How large a request may get, over all of its targets."""
 
     input_tokens: int
     choices: int = 1
@@ -42,6 +42,11 @@ class TokenAsk(msgspec.Struct, frozen=True, kw_only=True):
 
     def tokens(self, output_tokens: int) -> int:
         return self.input_tokens + self.choices * output_tokens
+
+    @property
+    def most_tokens(self) -> int:
+        asked = self.asked_output_tokens
+        return self.tokens(self.longest_output_tokens if asked is None else asked)
 
     @property
     def longest_output_tokens(self) -> int:
@@ -176,9 +181,21 @@ class Limiter:
 
         `None`: no limit has to be sent. Raises as `reserve` does.
         """
+        asked = ask.asked_output_tokens
+        if not admission.limited.is_token_limited:
+            return asked
+        if asked is not None:
+            full = self._reserve(admission, ask.tokens(asked))
+            if full is None:
+                return asked
+            self._withdraw(admission)
+            raise _no_room(admission.limited, full, ask)
+        return self._fit_longest(admission, ask)
+
+    def _fit_longest(self, admission: Admission, ask: TokenAsk) -> int | None:
+        """Where the client names no maximum: what the window has room for becomes one."""
         room = self.token_room(admission)
-        if room is None:
-            return ask.asked_output_tokens
+        assert room is not None
         for _ in range(_TRIES):
             limit = output_room(room, ask)
             wanted = ask.least_tokens if limit is None else ask.tokens(limit)

@@ -44,11 +44,21 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_free(self) -> bool:
-        return not any(rate.input_micro or rate.output_micro for rate in self.rates)
+        for rate in self.rates:  # noqa: SIM110 - a generator costs each request more than the rest
+            if rate.input_micro or rate.output_micro:
+                return False
+        return True
 
     def cost(self, output_tokens: int) -> NanoUSD:
         """At the dearest target."""
         return max((rate.cost(output_tokens) for rate in self.rates), default=NanoUSD(0))
+
+    @property
+    def longest_output_tokens(self) -> int | None:
+        """The output limit where the money is without bound, as `fit` says it."""
+        if self.asked_output_tokens is not None or self.is_free:
+            return self.asked_output_tokens
+        return self.output_bound
 
     def affordable_tokens(self, free: int) -> int | None:
         """The longest answer, for each choice, that `free` nano-USD pays for; `None`: any length.
@@ -78,7 +88,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
                 raise _too_long(self.asked_output_tokens, self.affordable_tokens(free))
             return amount, self.asked_output_tokens
         if free is None:
-            bound = self.output_bound
+            bound = self.longest_output_tokens
             return (NanoUSD(0), None) if bound is None else (self.cost(bound), bound)
         limit = self._limit_without_maximum(free)
         if limit is None:

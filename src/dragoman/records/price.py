@@ -45,6 +45,8 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     def tier(self, input_tokens: int) -> PriceTier:
         """The one that a request with so many input tokens is charged at."""
         found = self.tiers[0]
+        if len(self.tiers) == 1:
+            return found
         for tier in self.tiers:
             if input_tokens > tier.above_input_tokens:
                 found = tier
@@ -53,14 +55,12 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     def cost(self, usage: Usage) -> NanoUSD:
         """What `usage` costs: the sum is rounded down, once."""
         tier = self.tier(usage.input_tokens)
-        # A provider may report that more was cached than there was: no token is charged twice.
-        cached = min(usage.cached_input_tokens, usage.input_tokens)
-        written = min(usage.cache_write_tokens, usage.input_tokens - cached)
-        plain = usage.input_tokens - cached - written
-        total = (
-            plain * tier.input
-            + cached * tier.cached_input
-            + written * tier.cache_write
-            + usage.output_tokens * tier.output
-        )
-        return NanoUSD(total // MILLION)
+        plain = usage.input_tokens
+        total = usage.output_tokens * tier.output
+        if usage.cached_input_tokens or usage.cache_write_tokens:
+            # A provider may report that more was cached than there was: no token is charged twice.
+            cached = min(usage.cached_input_tokens, plain)
+            written = min(usage.cache_write_tokens, plain - cached)
+            plain -= cached + written
+            total += cached * tier.cached_input + written * tier.cache_write
+        return NanoUSD((total + plain * tier.input) // MILLION)

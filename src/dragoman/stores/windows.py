@@ -113,7 +113,13 @@ class WindowTable(Windows):
         head, tail, requests, tokens, running = counts
         words = self._words
         words[slot + DIRTY] = 1
-        entry = self._append(slot, head, tail, now, 1, 0)
+        if head - tail < EXACT_ENTRIES:
+            # `_append`, spelled out where every request passes.
+            entry = head
+            at = slot + RING + entry % RING_ENTRIES * ENTRY_WORDS
+            _write_entry(self._map, at * WORD, now, 1, 0)
+        else:
+            entry = self._append(slot, head, tail, now, 1, 0)
         words[slot + self._worker_word] += 1
         _write_counts(self._map, slot * WORD, entry + 1, tail, requests + 1, tokens, running + 1, 0)
         return Standing(requests + 1, tokens, running + 1, entry, entry, now)
@@ -221,7 +227,8 @@ class WindowTable(Windows):
             requests -= 1
         # Numbers below the tail have left the window, and all that they counted with them.
         if token_entry >= tail:
-            words[_at(slot, token_entry) + 2] += more
+            # `_at`, spelled out.
+            words[slot + RING + token_entry % RING_ENTRIES * ENTRY_WORDS + 2] += more
             tokens += more
         _write_counts(self._map, slot * WORD, head, tail, requests, tokens, running, 0)
         return Standing(requests, tokens, running, request_entry, token_entry, standing.entered_s)
@@ -249,7 +256,8 @@ class WindowTable(Windows):
             tokens += reserved
             head = entry + 1
         elif entry >= tail:
-            words[_at(slot, entry) + 2] += more
+            # `_at`, spelled out.
+            words[slot + RING + entry % RING_ENTRIES * ENTRY_WORDS + 2] += more
             tokens += more
         _write_counts(self._map, slot * WORD, head, tail, requests, tokens, running, 0)
         return Standing(requests, tokens, running, standing.request_entry, entry, entered_s)

@@ -107,8 +107,9 @@ class CompletionRoute(Route):
             tab.error = error
             raise
         finally:
-            # Whatever has not been settled by now never will be an answer.
-            tab.close("failed", _told(call, tab))
+            if not tab.is_closed:
+                # Whatever has not been settled by now never will be an answer.
+                tab.close("failed", _told(call, tab))
 
     async def _replay(self, call: Call, plan: Plan, tab: Tab, replay: Replay) -> None:
         """Give an earlier answer again: whole, or in the pieces in which it came."""

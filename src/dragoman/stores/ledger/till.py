@@ -67,7 +67,7 @@ class Till:
         if ask.quote.is_free:
             return self.open_hold(ask, NanoUSD(0), ask.quote.asked_output_tokens)
         if is_unbounded(ask.account):
-            return self.open_hold(ask, NanoUSD(0), ask.quote.fit(None)[1])
+            return self.open_hold(ask, NanoUSD(0), ask.quote.longest_output_tokens)
         found = self._purses.hold_now(ask, now_s)
         if found is None:
             return None
