@@ -63,6 +63,10 @@ def test_the_key_that_it_makes_for_itself_is_revoked_at_the_end(
     own = [key for key in listed if key["name"].startswith("dragoman chat")]
     assert own
     assert all("revoked" in key for key in own)
+    told = [
+        event for event in shell("audit", "list", "--json").json if event["subject"] == own[0]["id"]
+    ]
+    assert [event["action"] for event in told] == ["key.revoke", "key.create"]
 
 
 def test_stdin_is_the_question_or_a_part_of_it(shell: Run, provider: ScriptedProvider) -> None:

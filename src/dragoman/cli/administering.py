@@ -54,19 +54,20 @@ def opened_administration(
 ) -> Iterator[tuple[Administration, Store]]:
     """Every administrator's operation, on behalf of who runs this; and the store beneath."""
     from dragoman.errors import InvalidRequest
-    from dragoman.policy.administration import Administration
 
     settings = read_config(config_path, data_dir=data_dir)
     with opened_store(settings) as store:
         try:
-            yield (
-                Administration(
-                    store, SystemClock(), f"cli:{_user()}", directory=_directory(settings)
-                ),
-                store,
-            )
+            yield administration_over(store, settings), store
         except InvalidRequest as error:
             raise Failure(error.message, exit_code=2) from None
+
+
+def administration_over(store: Store, settings: Config) -> Administration:
+    """The same, over a store that is open."""
+    from dragoman.policy.administration import Administration
+
+    return Administration(store, SystemClock(), f"cli:{_user()}", directory=_directory(settings))
 
 
 def _user() -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated
@@ -160,20 +159,21 @@ def _secret(settings: Config, url: str, given: str | None) -> Iterator[str]:
     if given:
         yield given
         return
-    from dragoman.policy.keys import mint_key
+    from dragoman.cli.administering import administration_over
+    from dragoman.policy.administration import KeyWish
 
     if not _is_this_machine(url, settings):
         raise Failure(
             "a server on another machine needs a key: give --key or set $DRAGOMAN_API_KEY",
             exit_code=2,
         )
-    secret, key = mint_key(f"{SESSION_KEY_NAME} (process {os.getpid()})", time.time())
     with opened_store(settings) as store:
-        store.add_key(key)
+        keys = administration_over(store, settings).keys
+        made = keys.create(KeyWish(name=f"{SESSION_KEY_NAME} (process {os.getpid()})"))
         try:
-            yield secret
+            yield made.secret
         finally:
-            store.revoke_key(key.id, time.time())
+            keys.revoke(made.key.id)
 
 
 def _is_this_machine(url: str, settings: Config) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TypeVar
 
 import msgspec
@@ -46,13 +44,6 @@ class Desk:
 
     def now_s(self) -> float:
         return self.clock.unix_s()
-
-    @contextmanager
-    def changing(self, action: str, subject: str, detail: object) -> Iterator[None]:
-        """The change within, and the line of the audit log that tells of it: both, or neither."""
-        with self.store.atomically():
-            yield
-            self.note(action, subject, detail)
 
     def note(self, action: str, subject: str, detail: object) -> None:
         """Add a line to the audit log. `detail` becomes JSON, and holds no secret."""
