@@ -57,14 +57,14 @@ class Clocks:
 
         values = self._values
 
-        def monotonic_s(self: SystemClock) -> float:
+        def monotonic_s() -> float:
             return values[0] * time.monotonic() + values[1]
 
-        def unix_s(self: SystemClock) -> float:
+        def unix_s() -> float:
             return values[2] * time.time() + values[3]
 
-        SystemClock.monotonic_s = monotonic_s  # type: ignore[method-assign]
-        SystemClock.unix_s = unix_s  # type: ignore[method-assign]
+        for read in (monotonic_s, unix_s):
+            setattr(SystemClock, read.__name__, staticmethod(read))
 
     @property
     def unix_s(self) -> float:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
+
+from tests.server_process import ServerProcess
 
 MESSAGES = [{"role": "user", "content": "Count to ten."}]
 CHAT = "/v1/chat/completions"
@@ -41,6 +43,16 @@ class Reply:
     @property
     def request_id(self) -> str:
         return self.headers["x-request-id"]
+
+
+@asynccontextmanager
+async def running(server: ServerProcess) -> AsyncIterator[ServerProcess]:
+    """`with server`, for several side by side: nobody waits for another's start or stop."""
+    await asyncio.to_thread(server.__enter__)
+    try:
+        yield server
+    finally:
+        await asyncio.to_thread(server.__exit__, None, None, None)
 
 
 class Client:

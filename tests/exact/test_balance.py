@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -42,7 +42,7 @@ base_url = "{url}"
 
 [[providers.models]]
 id = "priced"
-max_output_tokens = 1000
+max_output_tokens = 1000000
 price = {{ input = 0, output = 1000 }}
 """
 
@@ -220,6 +220,27 @@ async def test_what_was_held_and_not_used_pays_for_more(house: House, balance: i
     assert count == (balance - HOLD) // (used * TOKEN) + 1
     assert len(house.provider.requests) == count
     assert payer.look().free == balance - count * used * TOKEN
+
+
+async def test_one_request_may_hold_all_there_is_whoever_has_slices_of_it(house: House) -> None:
+    house.provider.default = answer(10)
+    payer = house.payer(120 * HOLD)
+    leased = set[int]()
+    async with AsyncExitStack() as closing:
+        clients = [
+            await closing.enter_async_context(Client(house.server.port, payer.key))
+            for _ in range(6)
+        ]
+        for asker in clients:
+            few = await asyncio.gather(*[client.ask(max_tokens=10) for client in clients])
+            assert answered(few) == len(clients)
+            look = payer.look()
+            leased.add(look.leased)
+            everything = (look.total - look.charged) // TOKEN
+            assert (await asker.ask(max_tokens=everything + 1)).status == 402
+            assert (await asker.ask(max_tokens=everything)).is_whole
+    assert max(leased) > SLICE_NANO_USD * (house.workers - 1)
+    assert payer.look().charged == 6 * 7 * 10 * TOKEN
 
 
 async def test_a_top_up_brings_slices_back_while_many_ask(house: House) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from tests.exact.crowd import Client, Reply
+from tests.exact.crowd import Client, Reply, running
 from tests.exact.payer import Payer
 from tests.scripted_provider import Gate, Script, ScriptedProvider, Tokens
 from tests.server_process import ServerProcess
@@ -214,30 +214,33 @@ async def test_a_locked_database_is_a_503_and_streams_end_well_or_say_that_they_
 
 
 async def _lock_out(folder: Path, workers: int) -> None:
-    with (
-        ScriptedProvider(Script(deltas=("one ", "two"), usage=USED)) as provider,
-        ServerProcess(folder, CONFIG.format(url=provider.base_url, workers=workers)) as server,
-    ):
-        shop = Shop(server, provider)
-        await shop.recovers()
-        early_gate, early = await shop.begin_stream()
-        late_gate, late = await shop.begin_stream()
-        with locked(server.data_dir):
-            # A commit that is this fresh shows that writes are taken, to whoever comes right after it.
-            await asyncio.sleep(2 * FRESH_S)
-            begun_s = time.monotonic()
-            early_gate.open()
-            await shop.refuses()
-            assert not early.done()
-            # Its end is held back until the record is durable, and for so long at most.
-            failed = await early
-            assert SETTLE_WAIT_S - 1 < time.monotonic() - begun_s < SETTLE_WAIT_S + 3
-            assert b'"error"' in failed.body
-            assert not failed.is_whole
-            late_gate.open()
-            await shop.refuses()
-            assert not late.done()
-        assert (await late).is_whole
-        await shop.recovers()
-    shop.is_right()
-    assert shop.payer.statuses["failed"] == 1
+    with ScriptedProvider(Script(deltas=("one ", "two"), usage=USED)) as provider:
+        config = CONFIG.format(url=provider.base_url, workers=workers)
+        async with running(ServerProcess(folder, config)) as server:
+            shop = Shop(server, provider)
+            await _lock_and_unlock(shop)
+        shop.is_right()
+        assert shop.payer.statuses["failed"] == 1
+
+
+async def _lock_and_unlock(shop: Shop) -> None:
+    await shop.recovers()
+    early_gate, early = await shop.begin_stream()
+    late_gate, late = await shop.begin_stream()
+    with locked(shop.server.data_dir):
+        # A commit that is this fresh shows that writes are taken, to whoever comes right after it.
+        await asyncio.sleep(2 * FRESH_S)
+        begun_s = time.monotonic()
+        early_gate.open()
+        await shop.refuses()
+        assert not early.done()
+        # Its end is held back until the record is durable, and for so long at most.
+        failed = await early
+        assert SETTLE_WAIT_S - 1 < time.monotonic() - begun_s < SETTLE_WAIT_S + 3
+        assert b'"error"' in failed.body
+        assert not failed.is_whole
+        late_gate.open()
+        await shop.refuses()
+        assert not late.done()
+    assert (await late).is_whole
+    await shop.recovers()

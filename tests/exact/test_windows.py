@@ -13,7 +13,7 @@ from typing import Literal
 
 import pytest
 from tests.exact.clocks import Clocks
-from tests.exact.crowd import MESSAGES, Client, Reply
+from tests.exact.crowd import MESSAGES, Client, Reply, running
 from tests.exact.payer import Payer
 from tests.scripted_provider import Gate, Script, ScriptedProvider, Tokens
 from tests.server_process import ServerProcess
@@ -195,7 +195,7 @@ async def test_retry_after_is_true_to_the_second_in_real_time(tmp_path: Path) ->
 
 async def _one_and_two_windows(data_dir: Path, workers: int, provider: ScriptedProvider) -> None:
     config = CONFIG.format(url=provider.base_url, workers=workers)
-    with ServerProcess(data_dir, config) as server:
+    async with running(ServerProcess(data_dir, config)) as server:
         store = open_store(data_dir)
         house = House(server, store, provider)
         await asyncio.gather(_wait_as_told(house, "requests"), _wait_as_told(house, "tokens"))
