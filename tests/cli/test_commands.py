@@ -12,6 +12,7 @@ from tests.cli.conftest import Run
 
 from dragoman import __version__
 from dragoman.cli.areas import AREAS
+from dragoman.stores import open_store
 
 COMMANDS = [
     (),
@@ -204,8 +205,9 @@ def test_help_loads_neither_the_server_nor_the_database() -> None:
     ids=" ".join,
 )
 def test_administration_loads_nothing_that_is_slow(
-    arguments: tuple[str, ...], environment: dict[str, str], tmp_path: Path
+    arguments: tuple[str, ...], environment: dict[str, str], tmp_path: Path, data_dir: Path
 ) -> None:
+    open_store(data_dir).close()
     code = (
         "import sys; from dragoman.__main__ import main\n"
         f"sys.argv = ['dragoman', *{arguments!r}]\n"

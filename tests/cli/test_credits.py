@@ -162,3 +162,16 @@ def test_every_change_is_in_the_audit_log_with_who_made_it(dragoman: Run) -> Non
     account = events[1]["subject"]
     assert len(dragoman("audit", "list", "--subject", account, "--json").json) == 2
     assert "--before 3" in dragoman("audit", "list", "--limit", "1").err
+
+
+def test_no_books_are_made_to_be_verified(dragoman: Run, tmp_path: Path) -> None:
+    mistyped = tmp_path / "mistyped"
+    ran = dragoman("ledger", "verify", "--data-dir", str(mistyped))
+    assert ran.code == 1
+    assert "there are no books in" in ran.err
+    assert not mistyped.exists()
+
+
+def test_a_model_without_a_price_is_told_of_alone(dragoman: Run) -> None:
+    dragoman("prices", "set", "local", "--input", "1", "--output", "2")
+    assert "no prices of other" in dragoman("prices", "list", "--model", "other").err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,7 +20,14 @@ from dragoman.cli.administering import (
     show_usd,
     tell,
 )
-from dragoman.cli.terminal import ConfigOption, DataDirOption, JsonOption, print_json
+from dragoman.cli.terminal import (
+    ConfigOption,
+    DataDirOption,
+    Failure,
+    JsonOption,
+    print_json,
+    read_config,
+)
 
 if TYPE_CHECKING:
     from dragoman.records.ledger_entry import LedgerEntry
@@ -93,6 +101,7 @@ def verify(
     as_json: JsonOption = False, config: ConfigOption = None, data_dir: DataDirOption = None
 ) -> None:
     """Recompute every balance from the ledger. Ends with 1 where anything differs, and names it."""
+    _require_books(config, data_dir)
     with opened_administration(config, data_dir) as (office, _):
         differences = office.money.verify()
     if as_json:
@@ -106,6 +115,15 @@ def verify(
         typer.echo("All is right: every balance, charge and sum follows from the ledger.")
     if differences:
         raise typer.Exit(1)
+
+
+def _require_books(config_path: Path | None, data_dir: Path | None) -> None:
+    """Of a directory that was mistyped, "all is right" would be said of books made for the question."""
+    from dragoman.stores.open import DATABASE_NAME
+
+    settings = read_config(config_path, data_dir=data_dir)
+    if not (settings.data_dir / DATABASE_NAME).exists():
+        raise Failure(f"there are no books in {settings.data_dir}; name another with --data-dir")
 
 
 def entry_row(entry: LedgerEntry) -> EntryRow:

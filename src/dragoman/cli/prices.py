@@ -76,7 +76,8 @@ def list_prices(
         print_json([_row(price) for price in prices])
         return
     if not prices:
-        tell("There are no prices: requests cost nothing. See: dragoman prices set --help")
+        whose = "" if model is None else f" of {model}"
+        tell(f"There are no prices{whose}: requests cost nothing. See: dragoman prices set --help")
         return
     print_table(
         (
