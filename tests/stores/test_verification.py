@@ -109,6 +109,16 @@ CHANGES = {
         "account 'acct_default', label 'team', value 'x': the sums of 2026-11-22 differ from its records:"
         " estimated requests 0 instead of 2"
     ),
+    "UPDATE ledger SET kind = 'refund' WHERE idempotency_key = 't1'": (
+        "account 'acct_paid': entry 5 of the ledger moves from 'outside' to 'free',"
+        " which no 'refund' does"
+    ),
+    "DELETE FROM accounts WHERE id = 'acct_paid'": (
+        "account 'acct_paid': it has a balance, and does not exist"
+    ),
+    "DELETE FROM balances WHERE account_id = 'acct_default'": (
+        "account 'acct_default': it has no balance, not even of 0"
+    ),
     "UPDATE balances SET month_spent = 99 WHERE month = 202611": (
         "account 'acct_default': 99 nano-USD count as spent in month 202611,"
         " and by its records it should be 100"

@@ -56,12 +56,27 @@ def differences(connection: sqlite3.Connection) -> list[str]:
 
 def _differences(connection: sqlite3.Connection, mark: RetentionMark) -> Iterator[str]:
     books = {row[0]: _Books(*row[1:]) for row in connection.execute(sql.SQLITE_LEDGER)}
+    yield from _misplaced(connection)
     yield from _balances(connection, books)
     yield from _leases(connection, books)
     yield from _charges_by_days(connection, books)
     yield from _charges(connection, books, mark)
     yield from _days(connection, mark)
     yield from _months(connection, mark)
+
+
+def _misplaced(connection: sqlite3.Connection) -> Iterator[str]:
+    for account, sequence, kind, giver, taker in connection.execute(
+        sql.SQLITE_MISPLACED, {"most": MAX_DIFFERENCES}
+    ):
+        yield (
+            f"account '{account}': entry {sequence} of the ledger moves from '{giver}' to '{taker}',"
+            f" which no '{kind}' does"
+        )
+    for (account,) in connection.execute(sql.SQLITE_UNKNOWN_ACCOUNTS):
+        yield f"account '{account}': it has a balance, and does not exist"
+    for (account,) in connection.execute(sql.SQLITE_WITHOUT_BALANCE):
+        yield f"account '{account}': it has no balance, not even of 0"
 
 
 def _balances(connection: sqlite3.Connection, books: dict[str, _Books]) -> Iterator[str]:

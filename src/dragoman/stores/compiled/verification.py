@@ -9,6 +9,15 @@ SELECT account_id, sum(CASE WHEN worker_id LIKE '%.house' THEN 0 ELSE amount END
 SQLITE_LEDGER = """\
 SELECT account_id, sum(CASE WHEN to_book = 'free' THEN amount ELSE 0 END) - sum(CASE WHEN from_book = 'free' THEN amount ELSE 0 END), sum(CASE WHEN to_book = 'held' AND from_book <> 'house' THEN amount ELSE 0 END) - sum(CASE WHEN from_book = 'held' AND to_book <> 'house' THEN amount ELSE 0 END), sum(CASE WHEN to_book = 'held' AND from_book = 'house' THEN amount ELSE 0 END) - sum(CASE WHEN from_book = 'held' AND to_book = 'house' THEN amount ELSE 0 END), sum(CASE WHEN kind IN ('settlement', 'grant') THEN amount ELSE 0 END), sum(kind IN ('settlement', 'grant')) FROM ledger GROUP BY account_id
 """
+SQLITE_MISPLACED = """\
+SELECT account_id, sequence, kind, from_book, to_book FROM ledger WHERE kind || ' ' || from_book || ' ' || to_book NOT IN ('top_up outside free', 'refund revenue free', 'adjustment house free', 'adjustment free house', 'hold free held', 'hold house held', 'release held free', 'release held house', 'settlement held revenue', 'grant house revenue', 'overrun overrun revenue') LIMIT :most
+"""
+SQLITE_UNKNOWN_ACCOUNTS = """\
+SELECT account_id FROM balances WHERE account_id NOT IN (SELECT id FROM accounts)
+"""
+SQLITE_WITHOUT_BALANCE = """\
+SELECT id FROM accounts WHERE id NOT IN (SELECT account_id FROM balances)
+"""
 SQLITE_CHARGED_BY_DAYS = """\
 SELECT account_id, sum(cost) FROM usage_days GROUP BY account_id
 """

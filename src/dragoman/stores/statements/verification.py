@@ -20,6 +20,12 @@ _KEPT_SUMS = (
     " reasoning_tokens, cost, estimated"
 )
 _CHARGE = "kind IN ('settlement', 'grant')"
+# What each kind of entry moves, from which book to which.
+_ROUTES = (
+    "'top_up outside free', 'refund revenue free', 'adjustment house free', 'adjustment free house',"
+    " 'hold free held', 'hold house held', 'release held free', 'release held house',"
+    " 'settlement held revenue', 'grant house revenue', 'overrun overrun revenue'"
+)
 
 STATEMENTS: Mapping[str, ClauseElement] = {
     # What is leased of a free balance, and what of the house's money, has rows of its own.
@@ -41,6 +47,16 @@ STATEMENTS: Mapping[str, ClauseElement] = {
         f" sum(CASE WHEN {_CHARGE} THEN amount ELSE 0 END),"
         f" sum({_CHARGE})"
         " FROM ledger GROUP BY account_id"
+    ),
+    "MISPLACED": text(
+        "SELECT account_id, sequence, kind, from_book, to_book FROM ledger"
+        f" WHERE kind || ' ' || from_book || ' ' || to_book NOT IN ({_ROUTES}) LIMIT :most"
+    ),
+    "UNKNOWN_ACCOUNTS": text(
+        "SELECT account_id FROM balances WHERE account_id NOT IN (SELECT id FROM accounts)"
+    ),
+    "WITHOUT_BALANCE": text(
+        "SELECT id FROM accounts WHERE id NOT IN (SELECT account_id FROM balances)"
     ),
     "CHARGED_BY_DAYS": text("SELECT account_id, sum(cost) FROM usage_days GROUP BY account_id"),
     "ZONES": text("SELECT id, time_zone FROM accounts"),
