@@ -249,7 +249,8 @@ class Pipeline:
         if asked == 0:
             # No model is asked.
             prices = (None,) * len(prices)
-        is_priced = any(map(is_charged, prices))
+        # An account that nothing bounds needs no quote: there is nothing to take it from.
+        is_priced = any(map(is_charged, prices)) and not tab.principal.account.is_unbounded
         if not is_priced and not tab.is_token_limited:
             await tab.hold(FREE, plan.targets, prices)
             return plan

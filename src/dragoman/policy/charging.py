@@ -133,7 +133,7 @@ class Unaccounted:
 
     def hold_now(self, ask: HoldAsk) -> Hold:
         account = ask.account
-        if account.is_prepaid or account.monthly_limit_nano_usd is not None:
+        if not account.is_unbounded:
             raise Forbidden(
                 "This server runs with its accounting off, and serves no account that has a balance or"
                 " a monthly limit."

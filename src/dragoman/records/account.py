@@ -59,6 +59,11 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     suspended_s: float | None = None
     """Since then its keys are refused, and nothing of it is lost."""
 
+    @property
+    def is_unbounded(self) -> bool:
+        """Whether nothing has to be held, whatever a request costs."""
+        return not self.is_prepaid and self.monthly_limit_nano_usd is None
+
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
     id: MemberId

@@ -20,11 +20,6 @@ def backing_of(account: Account) -> Backing:
     return Backing.FREE if account.is_prepaid else Backing.HOUSE
 
 
-def is_unbounded(account: Account) -> bool:
-    """Whether nothing has to be held for `account`, whatever a request costs."""
-    return not account.is_prepaid and account.monthly_limit_nano_usd is None
-
-
 class Purse:
     """The slice of one account out of one book.
 

@@ -20,7 +20,7 @@ from dragoman.records.usage_record import UsageRecord
 from dragoman.stores.compiled import ledger as sql
 from dragoman.stores.ledger.connection import BUSY_TIMEOUT_S, DATABASE_NAME, connect
 from dragoman.stores.ledger.jobs import Job, OpenHold, ReturnJob, SettleJob
-from dragoman.stores.ledger.purse import Purse, is_unbounded
+from dragoman.stores.ledger.purse import Purse
 from dragoman.stores.ledger.purses import Purses
 from dragoman.stores.ledger.sweep import sweep, sweep_alone
 from dragoman.stores.ledger.transaction import Transaction
@@ -66,7 +66,7 @@ class Till:
         """A hold that the database need not be asked for. Raises `StoreUnavailable`."""
         if ask.quote.is_free:
             return self.open_hold(ask, NanoUSD(0), ask.quote.asked_output_tokens)
-        if is_unbounded(ask.account):
+        if ask.account.is_unbounded:
             return self.open_hold(ask, NanoUSD(0), ask.quote.longest_output_tokens)
         found = self._purses.hold_now(ask, now_s)
         if found is None:
@@ -81,7 +81,7 @@ class Till:
     def can_hold_unasked(self, ask: HoldAsk) -> bool:
         """Whether the database has to say only that it takes writes, not how much there is."""
         return (
-            ask.quote.is_free or is_unbounded(ask.account) or self._purses.has_unspent(ask.account)
+            ask.quote.is_free or ask.account.is_unbounded or self._purses.has_unspent(ask.account)
         )
 
     def open_hold(self, ask: HoldAsk, amount: NanoUSD, limit: int | None) -> Hold:
