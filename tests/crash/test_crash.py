@@ -192,8 +192,11 @@ def test_several_workers_killed_at_once_or_one_by_one_lose_nothing(
     assert books.statuses["interrupted"] > 0
 
 
-def test_a_stop_under_load_loses_nothing(tmp_path: Path, own_provider: ScriptedProvider) -> None:
-    trial = Trial(tmp_path, own_provider, shutdown_grace_s=5)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stop_under_load_loses_nothing(
+    tmp_path: Path, own_provider: ScriptedProvider, workers: int
+) -> None:
+    trial = Trial(tmp_path, own_provider, shutdown_grace_s=5, workers=workers)
     with trial.judged():
         for _ in range(3):
             with trial.server() as server:
