@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragoman.policy.ids import RandomHex, uuid4
+from dragoman.policy.ids import RandomHex, request_id, uuid4
 
 
 def test_no_digits_are_given_out_twice() -> None:
@@ -28,3 +29,17 @@ def test_a_uuid_has_version_4_and_the_standard_variant(number: int) -> None:
     made = uuid.UUID(uuid4(f"{number:032x}"))
     assert made.version == 4
     assert made.variant == uuid.RFC_4122
+
+
+def test_request_ids_of_one_moment_sort_together() -> None:
+    noise = RandomHex()
+    ids = [request_id(1_790_000_000 + second / 10, noise.draw(16)) for second in range(50)]
+    assert ids == sorted(ids)
+    assert all(re.fullmatch("req_[0-9a-f]{24}", each) for each in ids)
+
+
+def test_request_ids_of_one_moment_differ_in_sixteen_random_digits() -> None:
+    noise = RandomHex()
+    first, second = (request_id(1_790_000_000.0, noise.draw(16)) for _ in range(2))
+    assert first[:12] == second[:12]
+    assert first[12:] != second[12:]

@@ -47,6 +47,8 @@ def crossed(book: AccountBook, now_s: float) -> list[Occasion]:
     if not book.charged:
         return []
     account = book.account
+    if not account.alerts.balance_below_nano_usd and not account.alerts.month_percent:
+        return []
     found = _balance_occasions(book, account, now_s) if account.is_prepaid else []
     limit = account.monthly_limit_nano_usd
     if limit:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import add
 
 import msgspec
 
+from dragoman.chat import Usage
 from dragoman.records.usage_record import UsageRecord
 from dragoman.stores.ledger.connection import Value
 
@@ -22,6 +24,7 @@ _encode = msgspec.json.Encoder().encode
 def record_row(record: UsageRecord, cost: int, hold: int) -> Row:
     """In the order of the table's columns. Labels are a JSON object, tags and attempts JSON arrays."""
     usage = record.usage
+    input_, cached, written, output, reasoning = _counts(usage)
     return (
         record.request_id,
         record.account_id,
@@ -32,11 +35,11 @@ def record_row(record: UsageRecord, cost: int, hold: int) -> Row:
         record.model,
         record.provider,
         record.is_stream,
-        tokens(usage.input_tokens),
-        tokens(usage.cached_input_tokens),
-        tokens(usage.cache_write_tokens),
-        tokens(usage.output_tokens),
-        tokens(usage.reasoning_tokens),
+        input_,
+        cached,
+        written,
+        output,
+        reasoning,
         usage.is_estimated,
         cost,
         hold,
@@ -57,8 +60,18 @@ def record_row(record: UsageRecord, cost: int, hold: int) -> Row:
     )
 
 
-def tokens(count: int) -> int:
-    return count if 0 <= count <= _MOST_TOKENS else max(0, min(count, _MOST_TOKENS))
+def _counts(usage: Usage) -> tuple[int, ...]:
+    """Tokens, in the order of the tables' columns, as far as the database can count."""
+    counts = (
+        usage.input_tokens,
+        usage.cached_input_tokens,
+        usage.cache_write_tokens,
+        usage.output_tokens,
+        usage.reasoning_tokens,
+    )
+    if min(counts) >= 0 and max(counts) <= _MOST_TOKENS:
+        return counts
+    return tuple([max(0, min(count, _MOST_TOKENS)) for count in counts])
 
 
 class Rollups:
@@ -73,16 +86,7 @@ class Rollups:
     def add(self, record: UsageRecord, cost: int) -> None:
         usage = record.usage
         day = int(record.started_s // DAY_S)
-        counts = (
-            1,
-            tokens(usage.input_tokens),
-            tokens(usage.cached_input_tokens),
-            tokens(usage.cache_write_tokens),
-            tokens(usage.output_tokens),
-            tokens(usage.reasoning_tokens),
-            cost,
-            int(usage.is_estimated),
-        )
+        counts = (1, *_counts(usage), cost, int(usage.is_estimated))
         account = record.account_id
         key = (
             day,
@@ -106,8 +110,4 @@ class Rollups:
 
 def _add_up(sums: dict[Row, list[int]], key: Row, counts: tuple[int, ...]) -> None:
     known = sums.get(key)
-    if known is None:
-        sums[key] = list(counts)
-    else:
-        for at, count in enumerate(counts):
-            known[at] += count
+    sums[key] = list(counts) if known is None else list(map(add, known, counts))

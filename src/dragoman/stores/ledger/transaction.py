@@ -83,12 +83,15 @@ class Transaction:
         looking for each one beforehand would cost every request for what never happens.
         """
         holds: list[HoldJob] = []
+        others: list[Job] = []
         for job in jobs:
             if isinstance(job, SettleJob):
                 self._settle(job, may_repeat)
             elif isinstance(job, HoldJob):
                 holds.append(job)
-        for job in jobs:
+            else:
+                others.append(job)
+        for job in others:
             if isinstance(job, NoteJob):
                 self._note(job.record, may_repeat)
             elif isinstance(job, (ClaimJob, GiveUpJob)):

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 import msgspec
 
@@ -118,14 +118,19 @@ class Writer:
 
     def _gather(self, waiting: list[Job], is_ending: bool) -> bool:
         """Add all that is queued; wait for something only where nothing is there. Whether to end."""
-        try:
-            jobs = self._queue.get_nowait() if waiting or is_ending else self._queue.get()
-            while jobs is not None:
-                waiting += jobs
-                jobs = self._queue.get_nowait()
-        except Empty:
-            return False
-        return True
+        queue = self._queue
+        if not waiting and not is_ending:
+            jobs = queue.get()
+            if jobs is None:
+                return True
+            waiting += jobs
+        # Nobody else takes what is in it.
+        while not queue.empty():
+            jobs = queue.get()
+            if jobs is None:
+                return True
+            waiting += jobs
+        return False
 
     def _write(self, batch: list[Job]) -> list[Job]:
         """Do `batch`; returns the jobs that have to be tried again."""
