@@ -113,3 +113,11 @@ def test_refusals_name_what_is_wrong(
     ran = dragoman(*arguments)
     assert (ran.code, ran.out) == (code, "")
     assert words in ran.err
+
+
+def test_a_webhook_that_alerts_would_never_reach_is_refused(dragoman: Run) -> None:
+    wish = ("accounts", "create", "acme", "--webhook", "http://127.0.0.1/alerts")
+    ran = dragoman(*wish)
+    assert ran.code == 2
+    assert "webhook_allow_private" in ran.err
+    assert dragoman(*wish, env={"DRAGOMAN_WEBHOOK_ALLOW_PRIVATE": "true"}).code == 0

@@ -31,5 +31,6 @@ def admin_routes(
         prices=opened.books.prices,
         version=__version__,
         server_url=url_of(config.host, config.port),
+        allows_plain_webhooks=config.webhook_allow_private,
     )
     return {PREFIX: AdminRoute(OPENAI, gate, parts)}

@@ -67,7 +67,13 @@ def administration_over(store: Store, settings: Config) -> Administration:
     """The same, over a store that is open."""
     from dragoman.policy.administration import Administration
 
-    return Administration(store, SystemClock(), f"cli:{_user()}", directory=_directory(settings))
+    return Administration(
+        store,
+        SystemClock(),
+        f"cli:{_user()}",
+        directory=_directory(settings),
+        allows_plain_webhooks=settings.webhook_allow_private,
+    )
 
 
 def _user() -> str:

@@ -54,9 +54,11 @@ class Administration:
         actor: str,
         *,
         directory: ModelDirectory | None = None,
+        allows_plain_webhooks: bool = True,
     ) -> None:
-        """`directory` knows the models that keys, plans and prices may name; without it any name will do."""
-        desk = Desk(store, clock, actor, directory)
+        """`directory` knows the models that keys, plans and prices may name; without it any name will do.
+        `allows_plain_webhooks`: whether alerts are sent to `http://` too."""
+        desk = Desk(store, clock, actor, directory, allows_plain_webhooks=allows_plain_webhooks)
         self.accounts = AccountAdministration(desk)
         self.keys = KeyAdministration(desk)
         self.prices = PriceAdministration(desk)

@@ -97,7 +97,7 @@ class AccountAdministration:
                 wish.monthly_limit_nano_usd, wish.monthly_limit, param="monthly_limit"
             ),
             time_zone=_time_zone(wish.time_zone),
-            alerts=_alerts(wish.alerts),
+            alerts=self._alerts(wish.alerts),
             created_s=self._desk.now_s(),
         )
         _check_monthly_limit(account)
@@ -288,12 +288,24 @@ class AccountAdministration:
         if not isinstance(change.time_zone, UnsetType):
             changed = msgspec.structs.replace(changed, time_zone=_time_zone(change.time_zone))
         if not isinstance(change.alerts, UnsetType):
-            changed = msgspec.structs.replace(changed, alerts=_alerts(change.alerts))
+            changed = msgspec.structs.replace(changed, alerts=self._alerts(change.alerts))
         limit = _changed_limit(change)
         if not isinstance(limit, UnsetType):
             changed = msgspec.structs.replace(changed, monthly_limit_nano_usd=limit)
         _check_monthly_limit(changed)
         return changed
+
+    def _alerts(self, wish: AlertsWish) -> Alerts:
+        alerts = _alerts_of(wish)
+        is_plain = (alerts.webhook_url or "").lower().startswith("http:")
+        if is_plain and not self._desk.allows_plain_webhooks:
+            # Each alert would be given up; better told now than found out then.
+            raise InvalidRequest(
+                "alerts.webhook_url must begin with https://, unless the setting"
+                " webhook_allow_private is true",
+                param="alerts.webhook_url",
+            )
+        return alerts
 
     def _set_suspended(self, account_id: str, *, is_suspended: bool) -> Account:
         with self._desk.store.atomically():
@@ -361,7 +373,7 @@ def _email(address: str) -> str:
     return address
 
 
-def _alerts(wish: AlertsWish) -> Alerts:
+def _alerts_of(wish: AlertsWish) -> Alerts:
     if wish.webhook_url is not None:
         _check_webhook(wish.webhook_url)
     return Alerts(

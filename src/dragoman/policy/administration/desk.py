@@ -36,7 +36,10 @@ class Desk:
         clock: Clock,
         actor: str,
         directory: ModelDirectory | None = None,
+        *,
+        allows_plain_webhooks: bool = True,
     ) -> None:
+        self.allows_plain_webhooks = allows_plain_webhooks
         self.store = store
         self.clock = clock
         self.actor = actor[:200]

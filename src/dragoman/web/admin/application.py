@@ -132,6 +132,7 @@ class AdminApplication:
             parts.clock,
             cast(dict[str, Any], request.scope)[ACTOR],
             directory=parts.directory,
+            allows_plain_webhooks=parts.allows_plain_webhooks,
         )
 
 

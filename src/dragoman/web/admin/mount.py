@@ -42,6 +42,7 @@ class AdminParts(msgspec.Struct, frozen=True, kw_only=True):
     prices: PriceBook
     version: str
     server_url: str
+    allows_plain_webhooks: bool = True
 
 
 class AdminRoute(Route):
