@@ -407,6 +407,27 @@ def test_totals_at_the_end_replace_those_at_the_start_one_by_one() -> None:
     assert (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens) == (105, 5, 20)
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 0},
+        {"input_tokens": -5, "cache_read_input_tokens": -1, "output_tokens": -5},
+        {"output_tokens": 10**18},
+        {"input_tokens": 10**10},
+        {"cache_read_input_tokens": 2**62},
+    ],
+)
+def test_usage_that_cannot_be_is_as_good_as_none(told: dict[str, int]) -> None:
+    assert collect(feed(START, ended("end_turn", **told), STOP)).usage.is_estimated
+    usage = {"input_tokens": 5, "output_tokens": 5} | told
+    assert ANTHROPIC_UPSTREAM.decode_response(answered(usage=usage)).usage.is_estimated
+
+
+def test_a_count_that_cannot_be_is_garbled() -> None:
+    with pytest.raises(ProviderGarbled):
+        ANTHROPIC_UPSTREAM.decode_count_response(b'{"input_tokens":1000000000000}')
+
+
 def test_text_that_comes_with_its_block_and_a_thought_that_is_omitted() -> None:
     thought = {"type": "thinking", "thinking": "", "signature": ""}
     signature = {"type": "signature_delta", "signature": "c2ln"}

@@ -293,6 +293,13 @@ def test_zeros_in_place_of_usage_do_not_replace_what_was_told() -> None:
         ({"prompt_tokens": 9, "completion_tokens": None, "total_tokens": 9}, Usage(input_tokens=9)),
         ({"prompt_tokens": -9, "completion_tokens": -1}, Usage(is_estimated=True)),
         ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, Usage(is_estimated=True)),
+        # What no model can have read or written is not charged for.
+        ({"prompt_tokens": 10**10, "completion_tokens": 3}, Usage(is_estimated=True)),
+        ({"prompt_tokens": 9, "completion_tokens": 10**18}, Usage(is_estimated=True)),
+        (
+            {"prompt_tokens": 9, "completion_tokens": 3, "completion_tokens_details": {"reasoning_tokens": 10**30}},
+            Usage(input_tokens=9, output_tokens=3),
+        ),
         (
             {"prompt_tokens": 9, "completion_tokens": 3, "prompt_cache_hit_tokens": 4},
             Usage(input_tokens=9, output_tokens=3, cached_input_tokens=4),

@@ -8,9 +8,10 @@ Source: https://platform.claude.com/docs/en/build-with-claude/streaming
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import msgspec
+from msgspec import Meta
 
 from dragoman.chat import (
     ChatResponse,
@@ -35,6 +36,7 @@ from dragoman.dialects.anthropic.upstream_errors import (
     error_of,
     error_within,
 )
+from dragoman.dialects.token_counts import MAX_TOKENS, are_believable, count_of
 from dragoman.errors import ProviderGarbled
 
 _FINISH_REASONS: dict[str, FinishReason] = {
@@ -72,17 +74,24 @@ class _Usage(msgspec.Struct):
             ]
         )
 
-    def canonical(self) -> Usage:
-        cached = self.cache_read_input_tokens or 0
-        written = self.cache_creation_input_tokens or 0
+    def canonical(self) -> Usage | None:
+        """`None` where it cannot be believed."""
+        cached = count_of(self.cache_read_input_tokens)
+        written = count_of(self.cache_creation_input_tokens)
+        # The API's count leaves out both; ours holds the whole prompt.
+        prompt = count_of(self.input_tokens) + cached + written
+        output = count_of(self.output_tokens)
+        if not are_believable(prompt, output):
+            return None
         details = self.output_tokens_details
         return Usage(
-            # The API's count leaves out both; ours holds the whole prompt.
-            input_tokens=(self.input_tokens or 0) + cached + written,
-            output_tokens=self.output_tokens or 0,
+            input_tokens=prompt,
+            output_tokens=output,
             cached_input_tokens=cached,
             cache_write_tokens=written,
-            reasoning_tokens=0 if details is None else details.thinking_tokens,
+            reasoning_tokens=0
+            if details is None
+            else min(count_of(details.thinking_tokens), output),
         )
 
 
@@ -143,7 +152,7 @@ def decode_response(body: bytes) -> ChatResponse:
                 stop_sequence=message.stop_sequence,
             ),
         ),
-        usage=Usage(is_estimated=True) if message.usage is None else message.usage.canonical(),
+        usage=(message.usage and message.usage.canonical()) or Usage(is_estimated=True),
         upstream_id=message.id,
         upstream_model=message.model,
     )
@@ -368,7 +377,7 @@ def _garbled(detail: str) -> NoReturn:
 
 
 class _Count(msgspec.Struct):
-    input_tokens: int
+    input_tokens: Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
 
 
 _count = msgspec.json.Decoder(_Count)

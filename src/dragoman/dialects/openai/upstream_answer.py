@@ -32,6 +32,7 @@ from dragoman.chat import (
 from dragoman.dialects.chat_completions import decode_reasoning
 from dragoman.dialects.chat_completions_wire import ReasoningDetail
 from dragoman.dialects.openai.upstream_errors import answer_error
+from dragoman.dialects.token_counts import MAX_TOKENS, are_believable, count_of
 from dragoman.errors import ProviderError, ProviderGarbled, ProviderOverloaded
 
 MAX_CHOICES = 128
@@ -312,20 +313,22 @@ def decode_logprobs(pieces: Sequence[LogprobPiece]) -> tuple[TokenLogprob, ...]:
 
 
 def decode_usage(piece: UsagePiece) -> Usage | None:
-    """`None` for zeros all over, which some send for want of a count: every prompt has a token."""
-    prompt = _count(piece.prompt_tokens)
-    completion = _count(piece.completion_tokens)
-    if not (prompt or completion):
+    """`None` where it cannot be believed."""
+    prompt = count_of(piece.prompt_tokens)
+    completion = count_of(piece.completion_tokens)
+    if not are_believable(prompt, completion):
         return None
     inputs, outputs = piece.prompt_tokens_details, piece.completion_tokens_details
-    reasoning = _count(outputs.reasoning_tokens) if outputs is not None else 0
+    reasoning = count_of(outputs.reasoning_tokens) if outputs is not None else 0
+    if reasoning > MAX_TOKENS:
+        reasoning = 0
     if reasoning and (
         reasoning > completion or piece.total_tokens == prompt + completion + reasoning
     ):
         completion += reasoning
-    cached = _count(inputs.cached_tokens) if inputs is not None else 0
-    cached = cached or _count(piece.prompt_cache_hit_tokens)
-    written = _count(inputs.cache_write_tokens) if inputs is not None else 0
+    cached = count_of(inputs.cached_tokens) if inputs is not None else 0
+    cached = cached or count_of(piece.prompt_cache_hit_tokens)
+    written = count_of(inputs.cache_write_tokens) if inputs is not None else 0
     if not (cached or written):
         return Usage(input_tokens=prompt, output_tokens=completion, reasoning_tokens=reasoning)
     cached = min(cached, prompt)
@@ -336,7 +339,3 @@ def decode_usage(piece: UsagePiece) -> Usage | None:
         cache_write_tokens=min(written, prompt - cached),
         reasoning_tokens=reasoning,
     )
-
-
-def _count(given: int | None) -> int:
-    return given if given is not None and given > 0 else 0
