@@ -30,8 +30,9 @@ from dragoman.stores.store_failed import StoreFailed
 _log = logging.getLogger("dragoman.ledger")
 
 SLICE_NANO_USD = 250_000_000
-FRESH_S = 0.050
-"""A commit this recent shows that the database takes writes, unless one has failed since."""
+FRESH_S = 0.020
+"""A commit this recent, or the write lock had this recently, shows that the database takes writes,
+unless a transaction has failed since."""
 IDLE_S = 1.0
 """A slice that nobody held from for so long goes back."""
 _SWEEP_WAIT_S = 10.0
@@ -52,13 +53,13 @@ class Till:
         self._returning: set[Purse] = set()
         self._batches = 0
         self._is_full_sync = True
-        self._committed_s = float("-inf")
+        self._proven_s = float("-inf")
 
     # --- The event loop's ---
 
     def hold_now(self, ask: HoldAsk) -> Hold | None:
         now_s = self._clock.monotonic_s()
-        if now_s - self._committed_s > FRESH_S:
+        if now_s - self._proven_s > FRESH_S:
             return None
         return self.hold_unasked(ask, now_s)
 
@@ -152,17 +153,19 @@ class Till:
         )
         try:
             connection.execute("BEGIN IMMEDIATE")
+            # A large batch takes longer than what a commit proves, and nobody else can be in the way.
+            self._proven_s = self._clock.monotonic_s()
             transaction.perform(jobs, may_repeat=may_repeat)
             connection.execute("COMMIT")
         except BaseException:
-            self._committed_s = float("-inf")
+            self._proven_s = float("-inf")
             transaction.roll_back()
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
         now_s = self._clock.monotonic_s()
         transaction.committed(now_s)
-        self._committed_s = now_s
+        self._proven_s = now_s
 
     def _synchronize(self, *, is_full: bool) -> None:
         if is_full != self._is_full_sync:
