@@ -13,7 +13,24 @@ from typing import Any
 
 import msgspec
 
-KEY_VARIABLE = "DRAGOMAN_API_KEY"
+
+class ShownKey(msgspec.Struct, frozen=True):
+    """The key that the examples need: the variable that holds it, and how it begins."""
+
+    variable: str
+    prefix: str
+
+
+CLIENT_KEY = ShownKey("DRAGOMAN_API_KEY", "drg_sk_")
+ADMIN_KEY = ShownKey("ADMIN_KEY", "drg_admin_")
+
+
+class _Site(msgspec.Struct, frozen=True):
+    """Where the examples are sent, and with which key."""
+
+    url: str
+    key: ShownKey
+
 
 _REF = "#/components/schemas/"
 _FAMILY_NAMES = {
@@ -22,23 +39,23 @@ _FAMILY_NAMES = {
     "dreamsolve": "DreamSolve",
     "anthropic": "Anthropic",
     "server": "Server",
+    "admin": "Types",
 }
 
 Json = Mapping[str, Any]
 
 
-def render_page(document: Json) -> str:
-    """The whole page for an OpenAPI document of ours."""
+def render_page(document: Json, key: ShownKey = CLIENT_KEY) -> str:
+    """The whole page for an OpenAPI document of ours, whose examples are sent with `key`."""
     families = [tag["name"] for tag in document["tags"]]
     by_family: dict[str, list[tuple[str, str, Json]]] = {family: [] for family in families}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             by_family[operation["tags"][0]].append((path, method, operation))
-    server_url = document["servers"][0]["url"]
+    site = _Site(document["servers"][0]["url"], key)
     info = document["info"]
     sections = "".join(
-        _family(family, operations, document, server_url)
-        for family, operations in by_family.items()
+        _family(family, operations, document, site) for family, operations in by_family.items()
     )
     return f"""<!doctype html>
 <html lang="en">
@@ -64,7 +81,7 @@ def render_page(document: Json) -> str:
 {_paragraphs(info["description"])}
 <form id="key-form" class="key" autocomplete="off">
 <label for="key">Key for <q>Send</q></label>
-<input id="key" type="password" placeholder="drg_sk_…" spellcheck="false">
+<input id="key" type="password" placeholder="{escape(key.prefix)}…" spellcheck="false">
 <small>Stays on this page; forgotten when it is closed.</small>
 </form>
 </header>
@@ -114,12 +131,11 @@ def _inline(text: str) -> str:
 
 
 def _family(
-    family: str, operations: list[tuple[str, str, Json]], document: Json, server_url: str
+    family: str, operations: list[tuple[str, str, Json]], document: Json, site: _Site
 ) -> str:
     schemas = document["components"]["schemas"]
     rendered = "".join(
-        _operation(path, method, operation, schemas, server_url)
-        for path, method, operation in operations
+        _operation(path, method, operation, schemas, site) for path, method, operation in operations
     )
     shown = {
         _schema_name(media["schema"])
@@ -137,7 +153,7 @@ def _family(
 
 
 def _operation(
-    path: str, method: str, operation: Json, schemas: Mapping[str, Json], server_url: str
+    path: str, method: str, operation: Json, schemas: Mapping[str, Json], site: _Site
 ) -> str:
     anchor = escape(operation["operationId"])
     parts = [
@@ -151,7 +167,7 @@ def _operation(
     if not operation["security"]:
         parts.append("<p>Needs no key.</p>")
     parts.append(_parameters(operation.get("parameters", ())))
-    parts.append(_examples(path, method, operation, server_url))
+    parts.append(_examples(path, method, operation, site))
     if "requestBody" in operation:
         media = operation["requestBody"]["content"]["application/json"]
         parts.append(f"<h4>Request</h4>{_fields(schemas[_schema_name(media['schema'])])}")
@@ -173,19 +189,19 @@ def _parameters(parameters: Any) -> str:
     )
 
 
-def _examples(path: str, method: str, operation: Json, server_url: str) -> str:
+def _examples(path: str, method: str, operation: Json, site: _Site) -> str:
     content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
     examples = content.get("examples") or {"": {"summary": "", "value": None}}
-    needs_key = bool(operation["security"])
+    key = site.key if operation["security"] else None
     for parameter in operation.get("parameters", ()):
         if parameter["in"] == "path":
             path = path.replace(f"{{{parameter['name']}}}", parameter["example"])
     parts = ["<h4>Examples</h4>" if len(examples) > 1 else "<h4>Example</h4>"]
     for index, example in enumerate(examples.values()):
         body = None if example["value"] is None else _pretty(example["value"])
-        command = _curl(path, method, body, needs_key=needs_key, is_stream=_is_stream(example))
+        command = _curl(path, method, body, key=key, is_stream=_is_stream(example))
         shown = escape(command).replace(
-            "{origin}", f'<span class="origin">{escape(server_url)}</span>'
+            "{origin}", f'<span class="origin">{escape(site.url)}</span>'
         )
         data = "" if body is None else f' data-body="{escape(body)}"'
         parts.append(
@@ -203,10 +219,12 @@ def _is_stream(example: Json) -> bool:
     return isinstance(example["value"], dict) and example["value"].get("stream") is True
 
 
-def _curl(path: str, method: str, body: str | None, *, needs_key: bool, is_stream: bool) -> str:
+def _curl(
+    path: str, method: str, body: str | None, *, key: ShownKey | None, is_stream: bool
+) -> str:
     lines = [f"curl {'-N ' if is_stream else ''}{{origin}}{path}"]
-    if needs_key:
-        lines.append(f'-H "Authorization: Bearer ${KEY_VARIABLE}"')
+    if key is not None:
+        lines.append(f'-H "Authorization: Bearer ${key.variable}"')
     if body is not None:
         quoted = body.replace("'", "'\\''")
         lines += ["-H 'Content-Type: application/json'", f"-d '{quoted}'"]

@@ -19,7 +19,7 @@ from dragoman.records import price
 from dragoman.web.admin import errors, views
 from dragoman.web.admin import usage as usage_answers
 from dragoman.web.admin.errors import AdminError
-from dragoman.web.docs_page import render_page
+from dragoman.web.docs_page import ADMIN_KEY, render_page
 from dragoman.web.interface import page_of, static_pages
 from dragoman.web.json_schema import SchemaBook
 
@@ -58,7 +58,7 @@ def describe(document: Json, *, server_url: str) -> Json:
     _add_words(schemas)
     paths = {
         path: {
-            method: _operation(operation, error)
+            method: _operation(operation, error, noun_of(path))
             for method, operation in methods.items()
             if isinstance(operation, dict)
         }
@@ -68,7 +68,11 @@ def describe(document: Json, *, server_url: str) -> Json:
         "openapi": "3.1.0",
         "info": {**document["info"], "description": _DESCRIPTION},
         "servers": [{"url": server_url}],
-        "tags": [{"name": FAMILY}],
+        # The last has no routes: the page shows the types of them all there.
+        "tags": [
+            *({"name": noun} for noun in dict.fromkeys(map(noun_of, paths))),
+            {"name": FAMILY},
+        ],
         "paths": paths,
         "components": {
             "schemas": schemas,
@@ -84,7 +88,7 @@ def describe(document: Json, *, server_url: str) -> Json:
 
 def pages_of(document: Json) -> dict[str, Page]:
     """By path: the document, the page, and the page's files."""
-    html = render_page(document).encode()
+    html = render_page(document, ADMIN_KEY).encode()
     return {
         DOCUMENT_PATH: page_of(msgspec.json.encode(document), b"application/json"),
         PAGE_PATH: page_of(html, b"text/html; charset=utf-8"),
@@ -92,10 +96,15 @@ def pages_of(document: Json) -> dict[str, Page]:
     }
 
 
-def _operation(operation: Json, error: Json) -> Json:
+def noun_of(path: str) -> str:
+    """What the route at `path` is about: `accounts` of `/admin/v1/accounts/{account_id}`."""
+    return path.split("/")[3]
+
+
+def _operation(operation: Json, error: Json, noun: str) -> Json:
     described = {
         **operation,
-        "tags": [FAMILY],
+        "tags": [noun],
         "security": [{"bearer": []}, {"key": []}],
     }
     described.pop("deprecated", None)
