@@ -194,6 +194,9 @@ class _Ending:
         """What ends the program, where it is not the person at the terminal."""
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._end)
+        # Whoever starts this program may have them blocked, which a program inherits.
+        ending = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ending)
 
     def _end(self, number: int, _frame: object) -> None:
         self.signal = number
