@@ -194,8 +194,8 @@ async def test_max_ttft_is_the_lesser_of_the_requests_and_the_models_own() -> No
 async def test_a_slow_end_is_not_a_slow_first_token() -> None:
     gate = asyncio.Event()
     made = house([said("hello")[:3], gate, said("hello")[3:]])
-    asyncio.get_running_loop().call_later(0.05, gate.set)
-    response, _ = await made.complete(asking(context=RequestContext(max_ttft_ms=30)))
+    asyncio.get_running_loop().call_later(0.6, gate.set)
+    response, _ = await made.complete(asking(context=RequestContext(max_ttft_ms=500)))
     assert response.choices[0].text == "hello"
 
 
