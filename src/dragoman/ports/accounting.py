@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from dragoman.chat import Usage
 from dragoman.records.hold import Hold, HoldAsk
 from dragoman.records.idempotency import Claim, KeptAnswer
+from dragoman.records.interaction import Interaction
 from dragoman.records.usage_record import UsageRecord
+
+Keep = Callable[[UsageRecord], tuple[Interaction, ...]]
+"""Makes what is kept of a request's conversation, out of its record as it was kept. Called once, in the thread
+that writes, so that the words cost the event loop nothing; it never raises."""
 
 
 class Accounting(Protocol):
@@ -38,6 +43,7 @@ class Accounting(Protocol):
         *,
         claim: Claim | None = None,
         answer: bytes | None = None,
+        keep: Keep | None = None,
     ) -> Awaitable[UsageRecord]:
         """End `hold`: charge `record.cost_nano_usd`, keep the record, give the rest back.
 
@@ -47,7 +53,7 @@ class Accounting(Protocol):
         for too long; then the answer must not be given, and nothing is charged.
 
         In the same transaction `answer` is kept under `claim`; a claim without one is given up, unless
-        the record's status is `ok`.
+        the record's status is `ok`. So are the interactions that `keep` makes.
         """
         ...
 
