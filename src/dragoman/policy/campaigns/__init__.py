@@ -1,0 +1,1 @@
+"""Campaigns: who meets which arm, what the scores say, and when that is enough."""
