@@ -30,11 +30,17 @@ class SamplingWish(
     """Where a request says nothing."""
 
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    """How much chance there is in the choice of words: 0 is the least."""
     top_p: Share | None = None
+    """Words are chosen among the likeliest that together have this share."""
     top_k: Annotated[int, Meta(ge=0, le=1 << 30)] | None = None
+    """Words are chosen among so many of the likeliest."""
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    """Against words, the more the oftener they came already."""
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    """Against words that came already."""
     seed: Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)] | None = None
+    """The same seed gives the same answer, as far as the model can."""
 
 
 class AttachedToolWish(
@@ -60,6 +66,7 @@ class ToolBoundsWish(
     result_bytes: Annotated[int, Meta(ge=256, le=1 << 20)] = 32 * 1024
     """Of one result; a longer one is cut."""
     calls_per_round: Annotated[int, Meta(ge=1, le=64)] = 8
+    """Those beyond it are refused, and the model is told."""
 
 
 class AttachedModelWish(
@@ -72,6 +79,7 @@ class AttachedModelWish(
     key: ModelKey | None = None
     """What follows the slash in `{project}/{model}`. Default: the model as it is named above."""
     sampling: SamplingWish = SamplingWish()
+    """Where a request says nothing; goes before the model's own defaults."""
     max_output_tokens: Annotated[int, Meta(ge=1, le=1 << 30)] | None = None
     """Where a request says nothing."""
     max_ttft_ms: Annotated[int, Meta(ge=1, le=86_400_000)] | None = None
@@ -79,16 +87,20 @@ class AttachedModelWish(
     template: Slug | None = None
     """Key of the project's template that makes the system prompt."""
     tools: Annotated[tuple[AttachedToolWish, ...], Meta(max_length=64)] = ()
+    """Server-side tools that it may use."""
     tool_bounds: ToolBoundsWish = ToolBoundsWish()
+    """How far a request may go with them."""
 
 
 class RedactionWish(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
     kind: Literal["email", "phone", "card", "ip_address", "pattern"]
+    """What is looked for."""
     pattern: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
     """Of the kind `pattern`: a regular expression in RE2's syntax."""
     replacement: Annotated[str, Meta(max_length=200)] | None = None
+    """What stands in its place. Default: `[email]`, `[phone]`, and so on."""
 
 
 class ContentWish(
@@ -97,7 +109,9 @@ class ContentWish(
     """What is kept of the words of conversations."""
 
     is_stored: bool = True
+    """Off: as if every request said `store: false`. Counts and times are kept always."""
     redact: Annotated[tuple[RedactionWish, ...], Meta(max_length=32)] = ()
+    """What is replaced before anything is stored."""
     keep_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
     """Null: for ever."""
 
@@ -108,6 +122,8 @@ class RightWish(
     member: Annotated[str, Meta(min_length=1, max_length=320)]
     """Id or e-mail address of a member of the project's account."""
     right: Right
+    """`view`: read interactions and reports. `edit`: also models, templates, metrics and campaigns. `admin`:
+    also rights, content rules and the public switch."""
 
 
 class ProjectWish(
@@ -146,9 +162,11 @@ class ArgumentWish(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
     name: Annotated[str, Meta(min_length=1, max_length=200)]
+    """As in the text, dots and all: `customer.name`."""
     default: Any = UNSET
     """Any JSON. Left out: the argument has to be given."""
     description: Text | None = None
+    """For whoever fills it in."""
 
 
 class TemplateVersionWish(
@@ -170,9 +188,13 @@ class TemplateWish(
     """A template to be made, with its first version."""
 
     key: Slug
+    """Unique in the project."""
     text: Annotated[str, Meta(min_length=1, max_length=65_536)]
+    """`{{name}}` stands for an argument's value; nothing else in it means anything."""
     arguments: Annotated[tuple[ArgumentWish, ...], Meta(max_length=256)] = ()
+    """Those with a default or a description; every name in the text is an argument."""
     note: Text | None = None
+    """Why it is as it is."""
 
 
 class ActivationWish(
@@ -199,13 +221,17 @@ class HttpToolWish(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
+    """As the model calls it, behind the server's key. Unique in the server."""
     description: Annotated[str, Meta(max_length=4000)] | None = None
+    """Tells the model what it is good for."""
     parameters: dict[str, Any] = msgspec.field(
         default_factory=lambda: {"type": "object", "properties": {}}
     )
     """A JSON Schema of its arguments."""
     path: Annotated[str, Meta(max_length=1000)] = ""
+    """Below the server's `url`."""
     method: Literal["POST", "GET"] = "POST"
+    """`POST` sends the arguments as JSON, `GET` as the query."""
 
 
 class ToolServerWish(
@@ -214,8 +240,11 @@ class ToolServerWish(
     """Who runs tools."""
 
     key: Slug
+    """Unique. What projects' models name it by, and the first half of its tools' names."""
     kind: ToolServerKind
+    """MCP over streamable HTTP, MCP over the pipes of a program, or addresses that take JSON."""
     url: Annotated[str, Meta(max_length=2000)] | None = None
+    """Of `mcp_http` and `http`."""
     command: Annotated[tuple[Annotated[str, Meta(max_length=4096)], ...], Meta(max_length=64)] = ()
     """Of `mcp_stdio`: program and arguments. Only the settings file and the command line may set it."""
     environment: dict[str, Reference] = {}
@@ -227,16 +256,22 @@ class ToolServerWish(
     allow_private: bool = False
     """Whether its address may be this machine's or a private network's, and without TLS."""
     is_enabled: bool = True
+    """Off: its tools are offered to nobody."""
 
 
 class MetricWish(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
     key: Slug
+    """How feedback names it. Unique in the project."""
     name: Name | None = None
+    """Default: the key."""
     kind: MetricKind
+    """`bool` takes 0 and 1, `scalar` any number. It never changes."""
     better: Better = "higher_is_better"
+    """Which of two values is the better one. It never changes."""
     description: Text | None = None
+    """What it tells."""
 
 
 class MetricChange(

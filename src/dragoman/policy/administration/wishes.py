@@ -87,8 +87,11 @@ class LimitsWish(
     """Within any 60 seconds, and at once. Null: not limited here."""
 
     requests_per_minute: Bound | None = None
+    """The most requests within any 60 seconds."""
     tokens_per_minute: Bound | None = None
+    """The most tokens, input and output together, within any 60 seconds."""
     concurrent_requests: Bound | None = None
+    """The most requests at once."""
 
 
 class PlanWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
