@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 # Every constraint has a name, so that a later migration can refer to it on any database.
@@ -306,4 +307,187 @@ alerts = Table(
     Column("last_error", String(500)),
     UniqueConstraint("account_id", "occasion"),
     sqlite_autoincrement=True,
+)
+
+
+# --- Projects and what belongs to them ----------------------------------------------------------
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("key", String(64), nullable=False, unique=True),
+    Column("name", String(200), nullable=False),
+    Column("account_id", String(40), ForeignKey("accounts.id"), nullable=False),
+    Column("models", Text, nullable=False),
+    Column("default_model", String(200)),
+    Column("public", Text),
+    Column("content", Text, nullable=False),
+    Column("rights", Text, nullable=False),
+    Column("applied", Text),
+    Column("created_s", Double, nullable=False),
+    Column("archived_s", Double),
+)
+
+templates = Table(
+    "templates",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project_id", String(40), ForeignKey("projects.id"), nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("active_version", Integer, nullable=False),
+    Column("created_s", Double, nullable=False),
+    UniqueConstraint("project_id", "key"),
+)
+
+template_versions = Table(
+    "template_versions",
+    metadata,
+    Column("template_id", String(40), ForeignKey("templates.id"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("text", Text, nullable=False),
+    Column("arguments", Text, nullable=False),
+    Column("note", Text),
+    Column("created_s", Double, nullable=False),
+)
+
+tool_servers = Table(
+    "tool_servers",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("url", Text),
+    Column("command", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("tools", Text, nullable=False),
+    Column("allow_private", Boolean, nullable=False),
+    Column("applied", Text),
+    Column("created_s", Double, nullable=False),
+    Column("disabled_s", Double),
+)
+
+metrics = Table(
+    "metrics",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("project_id", String(40), ForeignKey("projects.id"), nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("better", String(32), nullable=False),
+    Column("description", Text),
+    Column("created_s", Double, nullable=False),
+    UniqueConstraint("project_id", "key"),
+)
+
+
+# --- Campaigns, and what was counted of them ----------------------------------------------------
+
+_IS_ACTIVE = text("status IN ('WARMUP', 'IN_PROGRESS')")
+
+# `metric_id` refers to no table: it may be a built-in metric's.
+campaigns = Table(
+    "campaigns",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("project_id", String(40), ForeignKey("projects.id"), nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("metric_id", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("arms", Text, nullable=False),
+    Column("traffic_split", Double, nullable=False),
+    Column("auto_deploy", Boolean, nullable=False),
+    Column("alpha", Double, nullable=False),
+    Column("guard_alpha", Double, nullable=False),
+    Column("min_scores", Integer, nullable=False),
+    Column("mixture_variance", Double, nullable=False),
+    Column("guardrails", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("created_s", Double, nullable=False),
+    Column("ended_s", Double),
+    Column("end_reason", Text),
+    Column("winner", String(32)),
+    Column("deployed_s", Double),
+    Column("least_p", Text, nullable=False),
+    UniqueConstraint("project_id", "key"),
+    Index("ix_campaigns_metric", "metric_id"),
+    # One of a project at a time.
+    Index(
+        "ix_campaigns_active",
+        "project_id",
+        unique=True,
+        sqlite_where=_IS_ACTIVE,
+        postgresql_where=_IS_ACTIVE,
+    ),
+)
+
+# The sums of `records.campaign.Tally`, each kept in the transaction that keeps what it counts, or the
+# mark up to which interactions are counted. `scores` and `later` are Welford's three numbers.
+campaign_arms = Table(
+    "campaign_arms",
+    metadata,
+    Column("campaign_id", String(64), primary_key=True),
+    Column("arm", String(32), primary_key=True),
+    Column("units", BigInteger, nullable=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("fallbacks", BigInteger, nullable=False),
+    Column("scores_n", BigInteger, nullable=False),
+    Column("scores_mean", Double, nullable=False),
+    Column("scores_m2", Double, nullable=False),
+    Column("later_n", BigInteger, nullable=False),
+    Column("later_mean", Double, nullable=False),
+    Column("later_m2", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+campaign_guards = Table(
+    "campaign_guards",
+    metadata,
+    Column("campaign_id", String(64), primary_key=True),
+    Column("arm", String(32), primary_key=True),
+    Column("measure", String(32), primary_key=True),
+    Column("n", BigInteger, nullable=False),
+    Column("mean", Double, nullable=False),
+    Column("m2", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Of each unit, what has been counted: only its first counts.
+campaign_units = Table(
+    "campaign_units",
+    metadata,
+    Column("campaign_id", String(64), primary_key=True),
+    Column("unit", String(600), primary_key=True),
+    Column("is_entered", Boolean, nullable=False),
+    Column("is_scored", Boolean, nullable=False),
+    Column("has_errors", Boolean, nullable=False),
+    Column("has_cost", Boolean, nullable=False),
+    Column("has_first_token_ms", Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+campaign_pairs = Table(
+    "campaign_pairs",
+    metadata,
+    Column("campaign_id", String(64), primary_key=True),
+    Column("first_arm", String(32), primary_key=True),
+    Column("second_arm", String(32), primary_key=True),
+    Column("wins", BigInteger, nullable=False),
+    Column("losses", BigInteger, nullable=False),
+    Column("ties", BigInteger, nullable=False),
+    Column("later", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Who has compared two arms already.
+campaign_pair_units = Table(
+    "campaign_pair_units",
+    metadata,
+    Column("campaign_id", String(64), primary_key=True),
+    Column("unit", String(1300), primary_key=True),
+    Column("first_arm", String(32), primary_key=True),
+    Column("second_arm", String(32), primary_key=True),
+    sqlite_with_rowid=False,
 )

@@ -17,6 +17,21 @@ CREATE INDEX ix_audit_events_subject ON audit_events (subject, sequence)
 CREATE TABLE balances ( account_id VARCHAR(40) NOT NULL, free BIGINT NOT NULL, is_exact BOOLEAN NOT NULL, month INTEGER NOT NULL, month_spent BIGINT NOT NULL, CONSTRAINT pk_balances PRIMARY KEY (account_id), CONSTRAINT ck_balances_free_not_negative CHECK (free >= 0) )
 """,
     """\
+CREATE TABLE campaign_arms ( campaign_id VARCHAR(64) NOT NULL, arm VARCHAR(32) NOT NULL, units BIGINT NOT NULL, requests BIGINT NOT NULL, fallbacks BIGINT NOT NULL, scores_n BIGINT NOT NULL, scores_mean DOUBLE NOT NULL, scores_m2 DOUBLE NOT NULL, later_n BIGINT NOT NULL, later_mean DOUBLE NOT NULL, later_m2 DOUBLE NOT NULL, CONSTRAINT pk_campaign_arms PRIMARY KEY (campaign_id, arm) ) WITHOUT ROWID
+""",
+    """\
+CREATE TABLE campaign_guards ( campaign_id VARCHAR(64) NOT NULL, arm VARCHAR(32) NOT NULL, measure VARCHAR(32) NOT NULL, n BIGINT NOT NULL, mean DOUBLE NOT NULL, m2 DOUBLE NOT NULL, CONSTRAINT pk_campaign_guards PRIMARY KEY (campaign_id, arm, measure) ) WITHOUT ROWID
+""",
+    """\
+CREATE TABLE campaign_pair_units ( campaign_id VARCHAR(64) NOT NULL, unit VARCHAR(1300) NOT NULL, first_arm VARCHAR(32) NOT NULL, second_arm VARCHAR(32) NOT NULL, CONSTRAINT pk_campaign_pair_units PRIMARY KEY (campaign_id, unit, first_arm, second_arm) ) WITHOUT ROWID
+""",
+    """\
+CREATE TABLE campaign_pairs ( campaign_id VARCHAR(64) NOT NULL, first_arm VARCHAR(32) NOT NULL, second_arm VARCHAR(32) NOT NULL, wins BIGINT NOT NULL, losses BIGINT NOT NULL, ties BIGINT NOT NULL, later BIGINT NOT NULL, CONSTRAINT pk_campaign_pairs PRIMARY KEY (campaign_id, first_arm, second_arm) ) WITHOUT ROWID
+""",
+    """\
+CREATE TABLE campaign_units ( campaign_id VARCHAR(64) NOT NULL, unit VARCHAR(600) NOT NULL, is_entered BOOLEAN NOT NULL, is_scored BOOLEAN NOT NULL, has_errors BOOLEAN NOT NULL, has_cost BOOLEAN NOT NULL, has_first_token_ms BOOLEAN NOT NULL, CONSTRAINT pk_campaign_units PRIMARY KEY (campaign_id, unit) ) WITHOUT ROWID
+""",
+    """\
 CREATE TABLE idempotency ( key_id VARCHAR(40) NOT NULL, idempotency_key VARCHAR(255) NOT NULL, body_hash BLOB NOT NULL, request_id VARCHAR(64) NOT NULL, worker_id VARCHAR(40), answer BLOB, expires_s DOUBLE NOT NULL, CONSTRAINT pk_idempotency PRIMARY KEY (key_id, idempotency_key) )
 """,
     """\
@@ -47,6 +62,9 @@ CREATE TABLE prices ( id VARCHAR(40) NOT NULL, model VARCHAR(200) NOT NULL, vali
 CREATE TABLE server_values ( name VARCHAR(64) NOT NULL, value BLOB NOT NULL, CONSTRAINT pk_server_values PRIMARY KEY (name) )
 """,
     """\
+CREATE TABLE tool_servers ( "key" VARCHAR(64) NOT NULL, kind VARCHAR(16) NOT NULL, url TEXT, command TEXT NOT NULL, environment TEXT NOT NULL, headers TEXT NOT NULL, tools TEXT NOT NULL, allow_private BOOLEAN NOT NULL, applied TEXT, created_s DOUBLE NOT NULL, disabled_s DOUBLE, CONSTRAINT pk_tool_servers PRIMARY KEY ("key") )
+""",
+    """\
 CREATE TABLE usage_days ( day INTEGER NOT NULL, account_id VARCHAR(40) NOT NULL, key_id VARCHAR(40) NOT NULL, project VARCHAR(200) NOT NULL, model VARCHAR(200) NOT NULL, status VARCHAR(16) NOT NULL, requests BIGINT NOT NULL, input_tokens BIGINT NOT NULL, cached_input_tokens BIGINT NOT NULL, cache_write_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, reasoning_tokens BIGINT NOT NULL, cost BIGINT NOT NULL, estimated BIGINT NOT NULL, CONSTRAINT pk_usage_days PRIMARY KEY (day, model, account_id, key_id, project, status) ) WITHOUT ROWID
 """,
     """\
@@ -72,5 +90,26 @@ CREATE TABLE accounts ( id VARCHAR(40) NOT NULL, name VARCHAR(200) NOT NULL, pla
 """,
     """\
 CREATE TABLE members ( id VARCHAR(40) NOT NULL, account_id VARCHAR(40) NOT NULL, email VARCHAR(320) NOT NULL, role VARCHAR(16) NOT NULL, created_s DOUBLE NOT NULL, CONSTRAINT pk_members PRIMARY KEY (id), CONSTRAINT uq_members_account_id_email UNIQUE (account_id, email), CONSTRAINT fk_members_account_id FOREIGN KEY(account_id) REFERENCES accounts (id) )
+""",
+    """\
+CREATE TABLE projects ( id VARCHAR(40) NOT NULL, "key" VARCHAR(64) NOT NULL, name VARCHAR(200) NOT NULL, account_id VARCHAR(40) NOT NULL, models TEXT NOT NULL, default_model VARCHAR(200), public TEXT, content TEXT NOT NULL, rights TEXT NOT NULL, applied TEXT, created_s DOUBLE NOT NULL, archived_s DOUBLE, CONSTRAINT pk_projects PRIMARY KEY (id), CONSTRAINT uq_projects_key UNIQUE ("key"), CONSTRAINT fk_projects_account_id FOREIGN KEY(account_id) REFERENCES accounts (id) )
+""",
+    """\
+CREATE TABLE campaigns ( id VARCHAR(64) NOT NULL, project_id VARCHAR(40) NOT NULL, "key" VARCHAR(64) NOT NULL, name VARCHAR(200) NOT NULL, metric_id VARCHAR(64) NOT NULL, kind VARCHAR(16) NOT NULL, arms TEXT NOT NULL, traffic_split DOUBLE NOT NULL, auto_deploy BOOLEAN NOT NULL, alpha DOUBLE NOT NULL, guard_alpha DOUBLE NOT NULL, min_scores INTEGER NOT NULL, mixture_variance DOUBLE NOT NULL, guardrails TEXT NOT NULL, status VARCHAR(16) NOT NULL, created_s DOUBLE NOT NULL, ended_s DOUBLE, end_reason TEXT, winner VARCHAR(32), deployed_s DOUBLE, least_p TEXT NOT NULL, CONSTRAINT pk_campaigns PRIMARY KEY (id), CONSTRAINT uq_campaigns_project_id_key UNIQUE (project_id, "key"), CONSTRAINT fk_campaigns_project_id FOREIGN KEY(project_id) REFERENCES projects (id) )
+""",
+    """\
+CREATE UNIQUE INDEX ix_campaigns_active ON campaigns (project_id) WHERE status IN ('WARMUP', 'IN_PROGRESS')
+""",
+    """\
+CREATE INDEX ix_campaigns_metric ON campaigns (metric_id)
+""",
+    """\
+CREATE TABLE metrics ( id VARCHAR(64) NOT NULL, project_id VARCHAR(40) NOT NULL, "key" VARCHAR(64) NOT NULL, name VARCHAR(200) NOT NULL, kind VARCHAR(16) NOT NULL, better VARCHAR(32) NOT NULL, description TEXT, created_s DOUBLE NOT NULL, CONSTRAINT pk_metrics PRIMARY KEY (id), CONSTRAINT uq_metrics_project_id_key UNIQUE (project_id, "key"), CONSTRAINT fk_metrics_project_id FOREIGN KEY(project_id) REFERENCES projects (id) )
+""",
+    """\
+CREATE TABLE templates ( id VARCHAR(40) NOT NULL, project_id VARCHAR(40) NOT NULL, "key" VARCHAR(64) NOT NULL, active_version INTEGER NOT NULL, created_s DOUBLE NOT NULL, CONSTRAINT pk_templates PRIMARY KEY (id), CONSTRAINT uq_templates_project_id_key UNIQUE (project_id, "key"), CONSTRAINT fk_templates_project_id FOREIGN KEY(project_id) REFERENCES projects (id) )
+""",
+    """\
+CREATE TABLE template_versions ( template_id VARCHAR(40) NOT NULL, version INTEGER NOT NULL, text TEXT NOT NULL, arguments TEXT NOT NULL, note TEXT, created_s DOUBLE NOT NULL, CONSTRAINT pk_template_versions PRIMARY KEY (template_id, version), CONSTRAINT fk_template_versions_template_id FOREIGN KEY(template_id) REFERENCES templates (id) )
 """,
 )
