@@ -384,7 +384,7 @@ metrics = Table(
 
 # --- Campaigns, and what was counted of them ----------------------------------------------------
 
-_IS_ACTIVE = text("status IN ('WARMUP', 'IN_PROGRESS')")
+IS_ACTIVE = text("status IN ('WARMUP', 'IN_PROGRESS')")
 
 # `metric_id` refers to no table: it may be a built-in metric's.
 campaigns = Table(
@@ -418,8 +418,8 @@ campaigns = Table(
         "ix_campaigns_active",
         "project_id",
         unique=True,
-        sqlite_where=_IS_ACTIVE,
-        postgresql_where=_IS_ACTIVE,
+        sqlite_where=IS_ACTIVE,
+        postgresql_where=IS_ACTIVE,
     ),
 )
 
