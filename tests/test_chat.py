@@ -10,6 +10,7 @@ from dragoman.chat import (
     ChatResponse,
     Choice,
     Collector,
+    CutChoice,
     Failed,
     Finished,
     Message,
@@ -121,6 +122,36 @@ def test_a_failure_is_raised_as_it_is() -> None:
 def test_an_illegal_order_of_events_is_garbled(events: list[StreamEvent]) -> None:
     with pytest.raises(ProviderGarbled):
         collect(events)
+
+
+@given(data=st.data(), response=st.builds(ChatResponse, choices=st.tuples(CHOICES, CHOICES)))
+def test_an_answer_that_is_cut_off_has_what_came_of_it(
+    data: st.DataObject, response: ChatResponse
+) -> None:
+    events = events_of(response)
+    collector = Collector()
+    end = data.draw(st.integers(0, len(events)))
+    collector.feed(events[:end])
+    cut = collector.cut_off()
+    begun = {event.choice for event in events[:end] if isinstance(event, Started)}
+    assert [each.index for each in cut] == sorted(begun)
+    for each in cut:
+        choice = response.choices[each.index]
+        last = Finished(choice.finish_reason, each.index)
+        is_whole = any(
+            isinstance(event, Finished) and event.choice == last.choice for event in events[:end]
+        )
+        assert each.finish_reason == (choice.finish_reason if is_whole else None)
+        assert len(each.parts) <= len(choice.parts)
+        if is_whole:
+            assert each.parts == choice.parts
+
+
+def test_an_open_part_is_cut_where_it_is() -> None:
+    collector = Collector()
+    collector.feed([Started(), PartStarted(Text("on")), PartDelta("e tw"), PartDelta("o")])
+    assert collector.cut_off() == (CutChoice(0, (Text("one two"),), None),)
+    assert Collector().cut_off() == ()
 
 
 def test_neighbouring_turns_of_one_role_are_merged_and_others_are_not() -> None:

@@ -215,6 +215,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     target: str | None
     """The model, alias or project as the client named it; `None`: the default model."""
     messages: tuple[Message, ...]
+    system_prompt: str | None = None
+    """A project's, rendered: put before the client's messages when the request is bound to a target."""
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = AUTO_TOOL_CHOICE
     parallel_tool_calls: bool | None = None
@@ -224,6 +226,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The dialect's own defaults: for targets that accept them."""
     max_output_tokens: int | None = None
     """`None`: no maximum given. 0 is answered without a model."""
+    is_default_maximum: bool = False
+    """The maximum is the dialect's, not the client's: a project's goes before it."""
     stop: tuple[str, ...] = ()
     choices: int = 1
     response_format: ResponseFormat = TEXT_FORMAT
@@ -414,6 +418,15 @@ class _OpenChoice:
                 assert_never(part)
 
 
+class CutChoice(msgspec.Struct, frozen=True):
+    """What came of one choice of an answer that may have broken off."""
+
+    index: int
+    parts: tuple[Part, ...]
+    finish_reason: FinishReason | None
+    """`None`: it did not finish."""
+
+
 class Collector:
     """Folds events into a `ChatResponse`.
 
@@ -488,6 +501,16 @@ class Collector:
             upstream_model=started.upstream_model,
             system_fingerprint=started.system_fingerprint,
         )
+
+    def cut_off(self) -> tuple[CutChoice, ...]:
+        """End the answer wherever it is: every choice that has begun, with what there is of it."""
+        cut = []
+        for index, choice in sorted(self._choices.items()):
+            if choice.open_part is not None:
+                choice.end_part(None)
+            reason = choice.finished.reason if choice.finished is not None else None
+            cut.append(CutChoice(index, tuple(choice.parts), reason))
+        return tuple(cut)
 
 
 def collect(events: Iterable[StreamEvent]) -> ChatResponse:

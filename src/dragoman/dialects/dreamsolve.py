@@ -159,6 +159,7 @@ class Dreamsolve:
             tool_choice=tool_choice,
             parallel_tool_calls=parallel,
             max_output_tokens=(DEFAULT_MAX_TOKENS if wire.max_tokens is None else wire.max_tokens),
+            is_default_maximum=wire.max_tokens is None,
             stream=stream,
             bare_text=stream and headers.get(STREAM_FORMAT_HEADER, "").strip().lower() == "text",
             extensions=unknown,
