@@ -7,11 +7,16 @@ from contextlib import AbstractContextManager
 from dragoman.stores.accounts import AccountArea
 from dragoman.stores.alerts import AlertArea
 from dragoman.stores.audit import AuditArea
+from dragoman.stores.campaigns import CampaignArea
 from dragoman.stores.keys import KeyArea
+from dragoman.stores.metrics import MetricArea
 from dragoman.stores.money import MoneyArea
 from dragoman.stores.prices import PriceArea
+from dragoman.stores.projects import ProjectArea
 from dragoman.stores.retention import RetentionArea
 from dragoman.stores.server_values import ServerValueArea
+from dragoman.stores.templates import TemplateArea
+from dragoman.stores.tool_servers import ToolServerArea
 from dragoman.stores.usage import UsageArea
 
 
@@ -25,6 +30,11 @@ class SqliteStore(
     RetentionArea,
     AlertArea,
     ServerValueArea,
+    ProjectArea,
+    TemplateArea,
+    ToolServerArea,
+    MetricArea,
+    CampaignArea,
 ):
     """May be used from any thread. Raises `StoreFailed` or `StoreUnavailable`."""
 

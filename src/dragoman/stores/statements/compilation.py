@@ -16,14 +16,11 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql import ClauseElement
 
-from dragoman.stores.schema import metadata
+from dragoman.stores.schema import WORD_INDEX_OF_SQLITE, metadata
 
+_TOOLS = ("__init__", "__main__", "compilation", "upserts")
 AREAS = tuple(
-    sorted(
-        path.stem
-        for path in Path(__file__).parent.glob("*.py")
-        if path.stem not in ("__init__", "__main__", "compilation")
-    )
+    sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in _TOOLS)
 )
 COMPILED = Path(__file__).parent.parent / "compiled"
 
@@ -47,7 +44,10 @@ def definitions(dialect: Dialect) -> list[str]:
     for table in metadata.sorted_tables:
         elements.append(CreateTable(table))
         elements += [CreateIndex(index) for index in sorted(table.indexes, key=_name_of)]
-    return [_VERSION_TABLE, *(compile_statement(element, dialect) for element in elements)]
+    texts = [compile_statement(element, dialect) for element in elements]
+    if dialect.name == "sqlite":
+        texts.append(WORD_INDEX_OF_SQLITE)
+    return [_VERSION_TABLE, *texts]
 
 
 def _name_of(index: Any) -> str:

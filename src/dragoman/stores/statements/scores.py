@@ -18,34 +18,9 @@ from dragoman.stores.schema import (
     campaign_units,
     campaigns,
 )
+from dragoman.stores.statements.upserts import plus_row, put_row
 
 _campaign: BindParameter[str] = bindparam("campaign_id")
-
-
-def _put(table: Table) -> ClauseElement:
-    """Add a row, or write the one with its primary key anew."""
-    adding = sqlite.insert(table)
-    return adding.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns),
-        set_={
-            column.name: adding.excluded[column.name]
-            for column in table.columns
-            if not column.primary_key
-        },
-    )
-
-
-def _plus(table: Table) -> ClauseElement:
-    """Add a row, or its numbers to those of the one with its primary key."""
-    adding = sqlite.insert(table)
-    return adding.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns),
-        set_={
-            column.name: column + adding.excluded[column.name]
-            for column in table.columns
-            if not column.primary_key
-        },
-    )
 
 
 def _counts(table: Table) -> list[Column[float]]:
@@ -67,19 +42,19 @@ STATEMENTS: Mapping[str, ClauseElement] = {
         .where(campaign_arms.c.campaign_id == _campaign)
         .order_by(campaign_arms.c.arm)
     ),
-    "PUT_ARM": _put(campaign_arms),
+    "PUT_ARM": put_row(campaign_arms),
     "LIST_GUARDS": (
         select(*_counts(campaign_guards))
         .where(campaign_guards.c.campaign_id == _campaign)
         .order_by(campaign_guards.c.arm, campaign_guards.c.measure)
     ),
-    "PUT_GUARD": _put(campaign_guards),
+    "PUT_GUARD": put_row(campaign_guards),
     "LIST_PAIRS": (
         select(*_counts(campaign_pairs))
         .where(campaign_pairs.c.campaign_id == _campaign)
         .order_by(campaign_pairs.c.first_arm, campaign_pairs.c.second_arm)
     ),
-    "COUNT_PAIR": _plus(campaign_pairs),
+    "COUNT_PAIR": plus_row(campaign_pairs),
     # Changes a row only if it is the unit's first.
     "SCORE_UNIT": _scored.on_conflict_do_update(
         index_elements=list(campaign_units.primary_key.columns),
@@ -90,5 +65,5 @@ STATEMENTS: Mapping[str, ClauseElement] = {
     "READ_UNIT": select(*_counts(campaign_units)).where(
         campaign_units.c.campaign_id == _campaign, campaign_units.c.unit == bindparam("unit")
     ),
-    "PUT_UNIT": _put(campaign_units),
+    "PUT_UNIT": put_row(campaign_units),
 }
