@@ -49,6 +49,11 @@ def tables(path: Path) -> dict[str, list[tuple[object, ...]]]:
     return found
 
 
+def is_word_index(name: str | None, kind: str) -> bool:
+    """A table of SQLite's own making, which no metadata can describe."""
+    return kind == "table" and (name or "").startswith("interaction_words")
+
+
 def migrated(path: Path, revision: str = HEAD) -> Path:
     upgrade_sqlite(lambda: connect(path), revision)
     return path
@@ -73,7 +78,10 @@ def test_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
     path = migrated(tmp_path / "db")
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        context = MigrationContext.configure(
+            connection, opts={"include_name": lambda name, kind, _: not is_word_index(name, kind)}
+        )
+        assert compare_metadata(context, metadata) == []
     engine.dispose()
 
 

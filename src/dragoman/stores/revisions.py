@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """Appended to with each file in `migrations/versions`; a test compares the two.
 
 A new version: change `schema`, add the file by hand after the last one's pattern, append its name

@@ -32,10 +32,52 @@ CREATE TABLE campaign_pairs ( campaign_id VARCHAR(64) NOT NULL, first_arm VARCHA
 CREATE TABLE campaign_units ( campaign_id VARCHAR(64) NOT NULL, unit VARCHAR(600) NOT NULL, is_entered BOOLEAN NOT NULL, is_scored BOOLEAN NOT NULL, has_errors BOOLEAN NOT NULL, has_cost BOOLEAN NOT NULL, has_first_token_ms BOOLEAN NOT NULL, CONSTRAINT pk_campaign_units PRIMARY KEY (campaign_id, unit) ) WITHOUT ROWID
 """,
     """\
+CREATE TABLE comparisons ( sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, id VARCHAR(64) NOT NULL, project_id VARCHAR(40) NOT NULL, metric_id VARCHAR(64) NOT NULL, preferred_id VARCHAR(64) NOT NULL, other_id VARCHAR(64) NOT NULL, tied VARCHAR(8), end_user VARCHAR(500), created_s DOUBLE NOT NULL, CONSTRAINT uq_comparisons_id UNIQUE (id) )
+""",
+    """\
+CREATE INDEX ix_comparisons_metric ON comparisons (metric_id)
+""",
+    """\
+CREATE INDEX ix_comparisons_other ON comparisons (other_id)
+""",
+    """\
+CREATE INDEX ix_comparisons_preferred ON comparisons (preferred_id)
+""",
+    """\
+CREATE INDEX ix_comparisons_project ON comparisons (project_id, created_s)
+""",
+    """\
+CREATE INDEX ix_comparisons_user ON comparisons (end_user) WHERE end_user IS NOT NULL
+""",
+    """\
+CREATE TABLE feedback ( sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, id VARCHAR(64) NOT NULL, project_id VARCHAR(40) NOT NULL, completion_id VARCHAR(64) NOT NULL, metric_id VARCHAR(64) NOT NULL, value DOUBLE NOT NULL, reason TEXT, details TEXT, end_user VARCHAR(500), created_s DOUBLE NOT NULL, CONSTRAINT uq_feedback_id UNIQUE (id) )
+""",
+    """\
+CREATE INDEX ix_feedback_completion ON feedback (completion_id, metric_id)
+""",
+    """\
+CREATE INDEX ix_feedback_metric ON feedback (metric_id)
+""",
+    """\
+CREATE INDEX ix_feedback_user ON feedback (end_user) WHERE end_user IS NOT NULL
+""",
+    """\
 CREATE TABLE idempotency ( key_id VARCHAR(40) NOT NULL, idempotency_key VARCHAR(255) NOT NULL, body_hash BLOB NOT NULL, request_id VARCHAR(64) NOT NULL, worker_id VARCHAR(40), answer BLOB, expires_s DOUBLE NOT NULL, CONSTRAINT pk_idempotency PRIMARY KEY (key_id, idempotency_key) )
 """,
     """\
 CREATE INDEX ix_idempotency_expires ON idempotency (expires_s)
+""",
+    """\
+CREATE TABLE interaction_contents ( sequence INTEGER NOT NULL, content TEXT NOT NULL, CONSTRAINT pk_interaction_contents PRIMARY KEY (sequence) )
+""",
+    """\
+CREATE TABLE interaction_terms ( term BIGINT NOT NULL, position BIGINT NOT NULL, CONSTRAINT pk_interaction_terms PRIMARY KEY (term, position) ) WITHOUT ROWID
+""",
+    """\
+CREATE TABLE interactions ( sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, position BIGINT NOT NULL, completion_id VARCHAR(64) NOT NULL, request_id VARCHAR(64), choice INTEGER NOT NULL, source VARCHAR(16) NOT NULL, project_id VARCHAR(40) NOT NULL, account_id VARCHAR(40) NOT NULL, key_id VARCHAR(100), created_s DOUBLE NOT NULL, session_id VARCHAR(200) NOT NULL, end_user VARCHAR(500), attached VARCHAR(200), model VARCHAR(200), template_id VARCHAR(40), template_version INTEGER, labels TEXT, tags TEXT, campaign_id VARCHAR(64), unit VARCHAR(600), arm VARCHAR(32), served_arm VARCHAR(32), entered_by VARCHAR(16), status VARCHAR(16) NOT NULL, error VARCHAR(64), finish_reason VARCHAR(32), input_tokens BIGINT NOT NULL, cached_input_tokens BIGINT NOT NULL, cache_write_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, reasoning_tokens BIGINT NOT NULL, is_estimated BOOLEAN NOT NULL, cost BIGINT NOT NULL, first_token_ms DOUBLE, total_ms DOUBLE, CONSTRAINT uq_interactions_position UNIQUE (position), CONSTRAINT uq_interactions_completion_id UNIQUE (completion_id) )
+""",
+    """\
+CREATE INDEX ix_interactions_of_campaigns ON interactions (sequence) WHERE campaign_id IS NOT NULL
 """,
     """\
 CREATE TABLE keys ( id VARCHAR(40) NOT NULL, name VARCHAR(200) NOT NULL, hash BLOB NOT NULL, hint VARCHAR(64) NOT NULL, created_s DOUBLE NOT NULL, revoked_s DOUBLE, kind VARCHAR(16) DEFAULT 'client' NOT NULL, account_id VARCHAR(40) DEFAULT 'acct_default' NOT NULL, project VARCHAR(200), expires_s DOUBLE, last_used_s DOUBLE, scopes TEXT DEFAULT '{}' NOT NULL, requests_per_minute BIGINT, tokens_per_minute BIGINT, concurrent_requests BIGINT, replaces VARCHAR(40), creation_token VARCHAR(200), CONSTRAINT pk_keys PRIMARY KEY (id), CONSTRAINT uq_keys_hash UNIQUE (hash) )
@@ -51,6 +93,21 @@ CREATE TABLE ledger ( sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, poste
 """,
     """\
 CREATE INDEX ix_ledger_account ON ledger (account_id, sequence)
+""",
+    """\
+CREATE TABLE outcomes ( sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, id VARCHAR(64) NOT NULL, project_id VARCHAR(40) NOT NULL, session_id VARCHAR(200) NOT NULL, metric_id VARCHAR(64) NOT NULL, value DOUBLE NOT NULL, end_user VARCHAR(500), created_s DOUBLE NOT NULL, CONSTRAINT uq_outcomes_id UNIQUE (id) )
+""",
+    """\
+CREATE INDEX ix_outcomes_metric ON outcomes (metric_id)
+""",
+    """\
+CREATE INDEX ix_outcomes_project ON outcomes (project_id, created_s)
+""",
+    """\
+CREATE INDEX ix_outcomes_session ON outcomes (session_id, created_s)
+""",
+    """\
+CREATE INDEX ix_outcomes_user ON outcomes (end_user) WHERE end_user IS NOT NULL
 """,
     """\
 CREATE TABLE plans ( id VARCHAR(64) NOT NULL, name VARCHAR(200) NOT NULL, requests_per_minute BIGINT, tokens_per_minute BIGINT, concurrent_requests BIGINT, models TEXT, created_s DOUBLE NOT NULL, CONSTRAINT pk_plans PRIMARY KEY (id) )
@@ -111,5 +168,8 @@ CREATE TABLE templates ( id VARCHAR(40) NOT NULL, project_id VARCHAR(40) NOT NUL
 """,
     """\
 CREATE TABLE template_versions ( template_id VARCHAR(40) NOT NULL, version INTEGER NOT NULL, text TEXT NOT NULL, arguments TEXT NOT NULL, note TEXT, created_s DOUBLE NOT NULL, CONSTRAINT pk_template_versions PRIMARY KEY (template_id, version), CONSTRAINT fk_template_versions_template_id FOREIGN KEY(template_id) REFERENCES templates (id) )
+""",
+    """\
+CREATE VIRTUAL TABLE interaction_words USING fts5(words, detail=none, columnsize=0, tokenize='ascii')
 """,
 )
