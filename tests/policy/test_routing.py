@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -23,6 +23,7 @@ from dragoman.chat import (
     ToolResult,
 )
 from dragoman.errors import InvalidRequest, UnsupportedField
+from dragoman.policy.charging import estimate_input
 from dragoman.policy.routing import (
     MIN_GUESSED_LIMIT,
     ModelDirectory,
@@ -265,3 +266,88 @@ def test_an_effort_is_no_wish_to_think() -> None:
 def test_no_more_stop_strings_are_sent_than_the_target_takes() -> None:
     assert bind(request(stop=("a", "b", "c")), model(max_stops=2)).stop == ("a", "b")
     assert bind(request(stop=("a", "b", "c")), model()).stop == ("a", "b", "c")
+
+
+def test_a_projects_prompt_comes_first_and_instead_of_the_models_own() -> None:
+    target = model(default_system_prompt="The model's.")
+    plain = request(system_prompt="The project's.")
+    asked = msgspec.structs.replace(
+        plain, messages=(Message("system", (Text("mine"),)), *plain.messages)
+    )
+    bound = bind(asked, target)
+    assert [message.text for message in bound.messages] == ["The project's.", "mine", "hi"]
+    assert bound.system_prompt is None
+    assert bind(bound, target).messages == bound.messages
+
+
+def test_a_projects_prompt_is_in_the_guess_of_the_prompt_once() -> None:
+    target = model(default_system_prompt="x" * 900)
+    plain, prompted = request(), request(system_prompt="y" * 3000)
+    guess = estimate_input_tokens(prompted)
+    assert guess == pytest.approx(estimate_input_tokens(plain) + 1008, abs=1)
+    assert estimate_input(prompted, target).tokens == guess
+    assert estimate_input_tokens(bind(prompted, target)) == guess
+
+
+@pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+def test_a_targets_complaint_of_a_message_has_the_clients_number_beside_a_projects_prompt(
+    dialect: Literal["openai", "anthropic"],
+) -> None:
+    target = model()
+    asked = msgspec.structs.replace(request(system_prompt="p"), dialect=dialect)
+    error = InvalidRequest("messages[1] is odd", param="messages[1].content")
+    told = in_clients_words(error, asked, bind(asked, target))
+    assert (told.message, told.param) == ("messages[0] is odd", "messages[0].content")
+
+
+def test_a_projects_defaults_go_before_the_models_and_behind_the_clients_wishes() -> None:
+    target = model(
+        default_sampling=Sampling(temperature=0.1, top_p=0.2, top_k=3),
+    )
+    usual = Sampling(
+        temperature=0.5,
+        top_k=5,
+        frequency_penalty=0.5,
+        presence_penalty=-0.5,
+        seed=7,
+        logit_bias=((1, 2.0),),
+    )
+    bound = bind(request(default_sampling=usual), target).sampling
+    assert bound == msgspec.structs.replace(usual, top_p=0.2)
+    asked = Sampling(
+        temperature=0.0,
+        top_p=0.9,
+        top_k=1,
+        frequency_penalty=0.0,
+        presence_penalty=0.0,
+        seed=0,
+        logit_bias=((2, 1.0),),
+    )
+    assert bind(request(sampling=asked, default_sampling=usual), target).sampling == asked
+
+
+def test_a_target_is_not_sent_a_projects_default_that_it_lacks() -> None:
+    lacks: frozenset[Feature] = frozenset(
+        {
+            "temperature",
+            "top_p",
+            "top_k",
+            "frequency_penalty",
+            "presence_penalty",
+            "seed",
+            "logit_bias",
+        }
+    )
+    target = model(lacks=lacks)
+    usual = Sampling(
+        temperature=0.5,
+        top_p=0.5,
+        top_k=5,
+        frequency_penalty=0.5,
+        presence_penalty=0.5,
+        seed=7,
+        logit_bias=((1, 2.0),),
+    )
+    asked = request(default_sampling=usual)
+    assert targets(asked, [target]) == [target]
+    assert bind(asked, target).sampling == Sampling()

@@ -15,7 +15,7 @@ from dragoman.chat import ChatRequest, NanoUSD, Usage
 from dragoman.errors import Forbidden
 from dragoman.policy.limits import TokenAsk
 from dragoman.policy.prices import PriceBook
-from dragoman.policy.routing import MIN_GUESSED_LIMIT, estimate_input_tokens
+from dragoman.policy.routing import MIN_GUESSED_LIMIT, estimate_input_tokens, system_prompt_of
 from dragoman.records.hold import Hold, HoldAsk, Quote
 from dragoman.records.idempotency import Claim, KeptAnswer
 from dragoman.records.model import Model
@@ -51,8 +51,10 @@ def is_charged(price: Price | None) -> bool:
 def estimate_input(request: ChatRequest, model: Model) -> InputCount:
     """An upper guess, with the prompt that `model` is given beside the request's own."""
     tokens = estimate_input_tokens(request)
-    prompt = model.default_system_prompt
-    if prompt is not None and request.messages[0].role != "system":
+    if model.default_system_prompt is None:
+        return InputCount(tokens, is_estimated=True)
+    prompt = system_prompt_of(request, model)
+    if prompt is not None and request.system_prompt is None:
         # As `estimate_input_tokens` reckons: a turn's frame, and a token for every three bytes.
         tokens += (24 + len(prompt.encode())) // 3 + 1
     return InputCount(tokens, is_estimated=True)

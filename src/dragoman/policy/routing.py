@@ -212,15 +212,26 @@ def _describe(feature: Feature) -> str:
 def bind(request: ChatRequest, model: Model) -> ChatRequest:
     """What `model` is to be sent for `request`: everything settled that was left open."""
     messages = request.messages
-    if model.default_system_prompt is not None and messages[0].role != "system":
-        messages = (Message("system", (Text(model.default_system_prompt),)), *messages)
+    prompt = system_prompt_of(request, model)
+    if prompt is not None:
+        messages = (Message("system", (Text(prompt),)), *messages)
     return msgspec.structs.replace(
         request,
         messages=messages,
+        system_prompt=None,
         sampling=_bind_sampling(request, model),
         max_output_tokens=_bind_output_limit(request, model),
         stop=_bind_stop(request.stop, model),
     )
+
+
+def system_prompt_of(request: ChatRequest, model: Model) -> str | None:
+    """What is put before the client's messages: a project's prompt, or the model's where they begin without one."""
+    if request.system_prompt is not None:
+        return request.system_prompt
+    if model.default_system_prompt is not None and request.messages[0].role != "system":
+        return model.default_system_prompt
+    return None
 
 
 def _bind_stop(stops: tuple[str, ...], model: Model) -> tuple[str, ...]:
@@ -261,7 +272,7 @@ def _leading_system_turns(request: ChatRequest) -> int:
 
 
 def _bind_sampling(request: ChatRequest, model: Model) -> Sampling:
-    """The client's wish, else its dialect's default, else the model's own; less what it lacks.
+    """The client's wish, else its dialect's or project's default, else the model's own; less what it lacks.
 
     What the model lacks is only ever a default or a neutral value here: `targets` saw to the rest.
     """
@@ -281,14 +292,29 @@ def _bind_sampling(request: ChatRequest, model: Model) -> Sampling:
             temperature = usual.temperature if usual.temperature is not None else own.temperature
         if top_p is None and not ("temperature_with_top_p" in lacks and temperature is not None):
             top_p = usual.top_p if usual.top_p is not None else own.top_p
+    top_k = asked.top_k
+    if top_k is None:
+        top_k = own.top_k if usual.top_k is None or "top_k" in lacks else usual.top_k
+    frequency = asked.frequency_penalty
+    if frequency is None:
+        frequency = usual.frequency_penalty
+    presence = asked.presence_penalty
+    if presence is None:
+        presence = usual.presence_penalty
+    seed = asked.seed
+    if seed is None and usual.seed is not None and "seed" not in lacks:
+        seed = usual.seed
+    bias = asked.logit_bias
+    if not bias and usual.logit_bias and "logit_bias" not in lacks:
+        bias = usual.logit_bias
     return Sampling(
         temperature=None if "temperature" in lacks else temperature,
         top_p=None if "top_p" in lacks else top_p,
-        top_k=asked.top_k if asked.top_k is not None else own.top_k,
-        frequency_penalty=(None if "frequency_penalty" in lacks else asked.frequency_penalty),
-        presence_penalty=None if "presence_penalty" in lacks else asked.presence_penalty,
-        seed=asked.seed,
-        logit_bias=asked.logit_bias,
+        top_k=top_k,
+        frequency_penalty=None if "frequency_penalty" in lacks else frequency,
+        presence_penalty=None if "presence_penalty" in lacks else presence,
+        seed=seed,
+        logit_bias=bias,
     )
 
 
@@ -313,7 +339,7 @@ def _bind_output_limit(request: ChatRequest, model: Model) -> int | None:
 
 def estimate_input_tokens(request: ChatRequest) -> int:
     """An upper guess of the prompt's tokens: a token for every three bytes, and each turn's frame."""
-    size = 0
+    size = 0 if request.system_prompt is None else 24 + len(request.system_prompt.encode())
     for message in request.messages:
         size += 24
         for part in message.parts:
