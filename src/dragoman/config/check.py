@@ -15,6 +15,12 @@ MAX_SHOWN_CHARS = 60
 _SECRET_WORDS = ("api_key", "authorization", "cookie", "password", "secret", "token", "key")
 _NOT_SECRET = frozenset({"max_tokens_field", "context_tokens", "max_output_tokens"})
 
+_PATTERNS = {
+    r"^[a-z0-9][a-z0-9_-]{0,63}\Z": "up to 64 lower-case letters, digits, - and _, no - or _ first",
+    r"^[A-Za-z0-9_.-]{1,64}\Z": "up to 64 letters, digits, _, . and -",
+}
+"""What texts look like that match."""
+
 
 def check_table(table: dict[str, Any], section: type[msgspec.Struct], path: str = "") -> None:
     """Raise `ConfigError` at the first key of `table` that `section` does not know or allow."""
@@ -39,6 +45,7 @@ def _check_value(value: Any, wanted: Any, where: str) -> None:
             raise ConfigError(f"{where} must be a list of tables; write [[{where}]]")
         return
     if section is not None and isinstance(value, list) and is_list_of_sections(wanted):
+        _check_length(value, wanted, where)
         for index, item in enumerate(value):
             if not isinstance(item, dict):
                 raise ConfigError(f"{where}[{index}] must be a table, [[{where}]]")
@@ -50,6 +57,13 @@ def _check_value(value: Any, wanted: Any, where: str) -> None:
         raise ConfigError(
             f"{where} is {show_value(where, value)}; use {describe_type(wanted)}"
         ) from None
+
+
+def _check_length(items: list[Any], wanted: Any, where: str) -> None:
+    info = _info(wanted)
+    assert isinstance(info, msgspec.inspect.VarTupleType)
+    if info.max_length is not None and len(items) > info.max_length:
+        raise ConfigError(f"{where} has {len(items)} tables; use up to {info.max_length}")
 
 
 def convert_text(name: str, text: str, wanted: Any) -> Any:
@@ -76,7 +90,9 @@ def is_secret_name(name: str) -> bool:
 
 def show_value(where: str, value: Any) -> str:
     """`value` for an error message: cut short, and hidden where it may be a secret."""
-    if is_secret_name(where.rpartition(".")[2]):
+    name = where.rpartition(".")[2]
+    # A setting that is called just `key` names something; a table may hold anything.
+    if (is_secret_name(name) and name != "key") or isinstance(value, dict):
         return "not of the right form"
     shown = str(value).lower() if isinstance(value, Decimal) else repr(value)
     return shown if len(shown) <= MAX_SHOWN_CHARS else shown[: MAX_SHOWN_CHARS - 1] + "…"
@@ -136,6 +152,10 @@ def _describe(info: msgspec.inspect.Type) -> str:
             return "a number" + _describe_bounds(info)
         case msgspec.inspect.DecimalType():
             return "a number"
+        case msgspec.inspect.AnyType():
+            return "any value"
+        case msgspec.inspect.StrType(pattern=str(pattern)):
+            return _PATTERNS[pattern]
         case msgspec.inspect.StrType():
             return (
                 "text" if info.max_length is None else f"text of up to {info.max_length} characters"
@@ -146,6 +166,8 @@ def _describe(info: msgspec.inspect.Type) -> str:
             if isinstance(info.item_type, msgspec.inspect.StructType):
                 return "tables"
             return f"a list, each {_describe(info.item_type)}"
+        case msgspec.inspect.DictType(value_type=msgspec.inspect.AnyType()):
+            return "a table"
         case msgspec.inspect.DictType():
             return "a table of text"
         case msgspec.inspect.StructType():

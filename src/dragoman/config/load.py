@@ -28,6 +28,7 @@ from dragoman.config.models import (
     warn_of_open_secrets,
 )
 from dragoman.config.paths import absolute_path, working_directory
+from dragoman.config.projects import read_projects, read_tool_servers
 from dragoman.config.settings import Config, ConfigError, Settings
 from dragoman.http_client.settings import ProxySettings
 from dragoman.policy.networks import parse_network
@@ -36,6 +37,7 @@ from dragoman.records.limits import Limits
 ENVIRONMENT_PREFIX = "DRAGOMAN_"
 FILE_NAME = "dragoman.toml"
 MAX_FILE_BYTES = 1024 * 1024
+MAX_DEPTH = 64
 
 # Variables with our prefix that are no settings: the file's own place, and what `chat` and the
 # first start read.
@@ -103,7 +105,8 @@ def _complete(
     local_models = place_local_models(settings, base)
     providers = resolve_providers(settings.providers, table.get("providers", []), base)
     refuse_own_address(providers, settings.host, settings.port)
-    check_model_names(local_models, providers)
+    model_names = check_model_names(local_models, providers)
+    tool_servers = read_tool_servers(settings.tool_servers, base)
     return Config(
         host=settings.host,
         port=settings.port,
@@ -129,6 +132,8 @@ def _complete(
         local_models=local_models,
         providers=providers,
         prices=read_prices(settings),
+        projects=read_projects(settings.projects, tool_servers, model_names, base),
+        tool_servers=tool_servers,
         proxies=read_proxies(environ),
         path=file,
         origins=(),
@@ -162,11 +167,28 @@ def _read_table(file: Path) -> dict[str, Any]:
         raise ConfigError(f"the file is over {MAX_FILE_BYTES} bytes long; is it the right one?")
     try:
         # Decimals: money is read as it is written.
-        return tomllib.loads(content.decode(), parse_float=Decimal)
+        table = tomllib.loads(content.decode(), parse_float=Decimal)
     except UnicodeDecodeError:
         raise ConfigError("the file is not text in UTF-8") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"the file is not TOML: {error}") from None
+    _refuse_depth(table)
+    return table
+
+
+def _refuse_depth(table: dict[str, Any]) -> None:
+    """Dotted keys nest without end at no cost to whoever writes them."""
+    level: list[Any] = [table]
+    for _ in range(MAX_DEPTH):
+        level = [
+            item
+            for value in level
+            for item in (value.values() if isinstance(value, dict) else value)
+            if isinstance(item, dict | list)
+        ]
+        if not level:
+            return
+    raise ConfigError(f"the file has tables within tables, {MAX_DEPTH} deep; nest them less")
 
 
 def _place_data_dir(text: str | None, environ: Mapping[str, str]) -> Path:

@@ -97,10 +97,10 @@ def _resolve_row(
         if getattr(section, field, None) is not None
     }
     if section.api_key is not None:
-        changes["api_key"] = _place_reference(section.api_key, base)
+        changes["api_key"] = place_reference(section.api_key, base)
     for name in ("headers", "query"):
         if name in changes:
-            given = {key: _place_reference(value, base) for key, value in changes[name].items()}
+            given = {key: place_reference(value, base) for key, value in changes[name].items()}
             inherited = dict(getattr(known, name)) if known is not None else {}
             changes[name] = tuple((inherited | given).items())
     if "timeouts" in changes:
@@ -172,7 +172,7 @@ def _refuse_plain_secrets(section: ProviderSection, path: str) -> None:
                 )
 
 
-def _place_reference(value: str, base: Path) -> str:
+def place_reference(value: str, base: Path) -> str:
     """Make the path of a `file:` reference absolute, so that it means the same to everyone."""
     kind, _, where = value.partition(":")
     if kind != "file" or not is_reference(value):
@@ -236,8 +236,11 @@ def warn_of_open_secrets(providers: tuple[ConfiguredProvider, ...]) -> list[str]
 
 def check_model_names(
     local_models: tuple[LocalModel, ...], providers: tuple[ConfiguredProvider, ...]
-) -> None:
-    """Raise `ConfigError` unless every id and alias is usable and means one model."""
+) -> dict[str, str]:
+    """Every id and alias, and which setting it is.
+
+    Raises `ConfigError` unless each is usable and means one model.
+    """
     owners: dict[str, str] = {}
     models: list[tuple[str, LocalModel | Model]] = [
         (f"local_models[{i}]", model) for i, model in enumerate(local_models)
@@ -266,6 +269,7 @@ def check_model_names(
                 )
             if fallback == model.id or fallback in model.aliases:
                 raise ConfigError(f"{path}.fallbacks[{index}] is the model itself; remove it")
+    return owners
 
 
 def choose_default_model(

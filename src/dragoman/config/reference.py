@@ -17,7 +17,27 @@ import msgspec
 
 from dragoman.config.check import describe_type, is_list_of_sections, section_of
 from dragoman.config.load import ENVIRONMENT_PREFIX
-from dragoman.config.settings import ModelSection, ProviderSection, Settings
+from dragoman.config.settings import (
+    ModelSection,
+    ProjectSection,
+    ProviderSection,
+    Settings,
+    TemplateSection,
+)
+from dragoman.policy.administration.project_wishes import (
+    ArgumentWish,
+    AttachedModelWish,
+    AttachedToolWish,
+    ContentWish,
+    HttpToolWish,
+    MetricWish,
+    RedactionWish,
+    RightWish,
+    SamplingWish,
+    ToolBoundsWish,
+    ToolServerWish,
+)
+from dragoman.policy.administration.wishes import LimitsWish
 from dragoman.providers.catalog import CATALOG
 from dragoman.records.dollar_price import DollarPrice, DollarTier
 from dragoman.records.local_model import LocalModel
@@ -42,6 +62,46 @@ _SECTIONS: tuple[tuple[type[msgspec.Struct], str, str], ...] = (
         "for a million tokens, with up to nine decimals.",
     ),
     (DollarTier, "[[providers.models.price.tiers]]", "Also `[[local_models.price.tiers]]`."),
+    (
+        ProjectSection,
+        "[[projects]]",
+        "Each is a project. The server applies the file when it starts, and `dragoman config apply` at any "
+        "time: what is not there yet is made, and what the file says anew holds from then on. A value that was "
+        "changed over the API or the command line since is kept, and told; `dragoman config diff` shows all "
+        "such values, and `dragoman config apply --overwrite` makes them what the file says. A project, "
+        "template, metric or tool server that is taken out of the file stays; models, tools and rights that are "
+        "taken out go.",
+    ),
+    (AttachedModelWish, "[[projects.models]]", "Each is a model of the project above it."),
+    (SamplingWish, "[projects.models.sampling]", "Where a request says nothing."),
+    (AttachedToolWish, "[[projects.models.tools]]", "Each is a server-side tool of the model."),
+    (ToolBoundsWish, "[projects.models.tool_bounds]", ""),
+    (
+        TemplateSection,
+        "[[projects.templates]]",
+        "Each is a prompt template of the project above it.",
+    ),
+    (
+        ArgumentWish,
+        "[[projects.templates.arguments]]",
+        "Only for arguments with a default or a description.",
+    ),
+    (MetricWish, "[[projects.metrics]]", "Each is something that completions are judged by."),
+    (RightWish, "[[projects.rights]]", ""),
+    (LimitsWish, "[projects.public]", "Without this section the project needs a key."),
+    (ContentWish, "[projects.content]", ""),
+    (RedactionWish, "[[projects.content.redact]]", ""),
+    (
+        ToolServerWish,
+        "[[tool_servers]]",
+        "Each runs tools that projects' models may use. A program (`mcp_stdio`) can be named only here and on "
+        "the command line, never over the admin API.",
+    ),
+    (
+        HttpToolWish,
+        "[[tool_servers.tools]]",
+        "Each is a tool of the server of kind `http` above it.",
+    ),
 )
 
 _INTRODUCTION = """\
@@ -139,7 +199,11 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return "required"
     value = field.default if field.default is not msgspec.NODEFAULT else None
-    if value is None or isinstance(value, tuple | frozenset | msgspec.Struct):
+    if (
+        value is None
+        or value is msgspec.UNSET
+        or isinstance(value, tuple | frozenset | dict | msgspec.Struct)
+    ):
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
@@ -186,6 +250,10 @@ def _without_null(value: Any) -> Any:
         for key, item in value.items()
         if not (key == "default" and item is None)
     }
+    pattern = kept.get("pattern")
+    if isinstance(pattern, str):
+        # JSON Schema's expressions are ECMA-262's, where only `$` is the end.
+        kept["pattern"] = pattern.removesuffix(r"\Z") + "$" * pattern.endswith(r"\Z")
     choices = kept.get("anyOf")
     if isinstance(choices, list):
         choices = [choice for choice in choices if choice != {"type": "null"}]

@@ -14,6 +14,18 @@ import msgspec
 from msgspec import Meta
 
 from dragoman.http_client.settings import ProxySettings
+from dragoman.policy.administration.project_wishes import (
+    ArgumentWish,
+    AttachedModelWish,
+    ContentWish,
+    MetricWish,
+    ModelKey,
+    ProjectDefinition,
+    RightWish,
+    Slug,
+    ToolServerWish,
+)
+from dragoman.policy.administration.wishes import LimitsWish
 from dragoman.records.dollar_price import DollarPrice
 from dragoman.records.given_price import GivenPrice
 from dragoman.records.limits import Limits
@@ -23,6 +35,7 @@ from dragoman.records.provider import ProviderRow, Timeouts, UpstreamWire
 
 DEFAULT_MODEL_ID = "smollm2-135m-instruct"
 DEFAULT_MODEL_ALIAS = "local"
+MAX_TEMPLATE_CHARS = 65_536
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["console", "json"]
@@ -118,6 +131,47 @@ class ProviderSection(msgspec.Struct, frozen=True, kw_only=True):
     """What can be asked of it."""
 
 
+class TemplateSection(msgspec.Struct, frozen=True, kw_only=True):
+    """A prompt template of the project above it."""
+
+    key: Slug
+    """Unique in the project."""
+    text: Annotated[str, Meta(min_length=1, max_length=MAX_TEMPLATE_CHARS)] | None = None
+    """`{{name}}` stands for an argument's value; nothing else in it means anything. One that differs from
+    the active version becomes the next version."""
+    text_file: Annotated[str, Meta(min_length=1)] | None = None
+    """A file that holds the text, in its place; without the line break that it ends with."""
+    arguments: Annotated[tuple[ArgumentWish, ...], Meta(max_length=256)] = ()
+    """Those with a default or a description; every name in the text is an argument."""
+    note: Annotated[str, Meta(max_length=1000)] | None = None
+    """Why it is as it is; kept with a new version."""
+
+
+class ProjectSection(msgspec.Struct, frozen=True, kw_only=True):
+    """A project: what applications ask for by one name, and what stands behind that name."""
+
+    key: Slug
+    """How requests name it. Unique, also among ids and aliases of models."""
+    name: Name | None = None
+    """Shown to people. Default: the key."""
+    account_id: Annotated[str, Meta(min_length=1, max_length=40)] = "acct_default"
+    """The account whose keys may use it. It never changes."""
+    models: Annotated[tuple[AttachedModelWish, ...], Meta(max_length=256)] = ()
+    """What answers. The order means nothing, but where `default_model` is not set."""
+    default_model: ModelKey | None = None
+    """Key of the one of its models that answers where a request names none. Default: the first."""
+    public: LimitsWish | None = None
+    """Serve it without a key, within these limits for everybody together. Left out: a key is needed."""
+    content: ContentWish = ContentWish()
+    """What is kept of the words of conversations."""
+    rights: Annotated[tuple[RightWish, ...], Meta(max_length=256)] = ()
+    """What members of the account may do with it, in place of what their role in the account gives."""
+    templates: Annotated[tuple[TemplateSection, ...], Meta(max_length=256)] = ()
+    """Texts that system prompts are made of."""
+    metrics: Annotated[tuple[MetricWish, ...], Meta(max_length=256)] = ()
+    """What its completions are judged by, beside what is measured of every one."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The top level of `dragoman.toml`."""
 
@@ -170,6 +224,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Models that the embedded engine runs. Default: the packaged SmolLM2-135M-Instruct."""
     providers: tuple[ProviderSection, ...] = ()
     """Who else answers."""
+    projects: tuple[ProjectSection, ...] = ()
+    """What applications ask for by one name. Applied when the server starts."""
+    tool_servers: tuple[ToolServerWish, ...] = ()
+    """Who runs tools for projects' models. Applied when the server starts."""
 
 
 # --- What the program is given ------------------------------------------------------------------
@@ -209,6 +267,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     providers: tuple[ConfiguredProvider, ...]
     prices: tuple[GivenPrice, ...]
     """Of the models that have a price of their own."""
+    projects: tuple[ProjectDefinition, ...] = ()
+    """As the file has them, with the texts of their templates read."""
+    tool_servers: tuple[ToolServerWish, ...] = ()
+    """References to files are absolute."""
     proxies: ProxySettings
     """From `HTTP_PROXY` and its kin. May hold passwords: never to be shown."""
     path: Path | None

@@ -113,7 +113,7 @@ class ContentWish(
     redact: Annotated[tuple[RedactionWish, ...], Meta(max_length=32)] = ()
     """What is replaced before anything is stored."""
     keep_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
-    """Null: for ever."""
+    """Words that are older are deleted. Default: they are kept."""
 
 
 class RightWish(
