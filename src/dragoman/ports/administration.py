@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from dragoman.ports.projects import CampaignRepository, MetricRepository, ProjectRepository
 from dragoman.ports.repositories import (
     AccountRepository,
     AuditRepository,
@@ -34,6 +35,9 @@ class AdministrationStore(
     MoneyRepository,
     AuditRepository,
     UsageRepository,
+    ProjectRepository,
+    MetricRepository,
+    CampaignRepository,
     ServerSecrets,
     Atomic,
     Protocol,

@@ -11,8 +11,29 @@ from dragoman.policy.administration.accounts import AccountAdministration, Accou
 from dragoman.policy.administration.amounts import format_usd, parse_usd
 from dragoman.policy.administration.desk import Desk
 from dragoman.policy.administration.keys import KeyAdministration, KeyMade
+from dragoman.policy.administration.metrics import MetricAdministration
 from dragoman.policy.administration.money import MoneyAdministration
 from dragoman.policy.administration.prices import PriceAdministration
+from dragoman.policy.administration.project_wishes import (
+    ActivationWish,
+    AttachedModelWish,
+    CampaignChange,
+    CampaignWish,
+    MetricChange,
+    MetricWish,
+    PreviewWish,
+    ProjectChange,
+    ProjectDefinition,
+    ProjectWish,
+    RightWish,
+    TemplateVersionWish,
+    TemplateWish,
+    ToolServerWish,
+)
+from dragoman.policy.administration.projects import ProjectAdministration
+from dragoman.policy.administration.rights import may, right_of
+from dragoman.policy.administration.templates import Preview, TemplateAdministration
+from dragoman.policy.administration.tool_servers import ToolServerAdministration
 from dragoman.policy.administration.usage import (
     UsageAdministration,
     UsageQuestion,
@@ -20,6 +41,7 @@ from dragoman.policy.administration.usage import (
     usage_row,
     usage_sum,
 )
+from dragoman.policy.administration.whole_projects import Applied, WholeProjects
 from dragoman.policy.administration.wishes import (
     AccountChange,
     AccountWish,
@@ -55,15 +77,30 @@ class Administration:
         *,
         directory: ModelDirectory | None = None,
         allows_plain_webhooks: bool = True,
+        allows_commands: bool = True,
     ) -> None:
-        """`directory` knows the models that keys, plans and prices may name; without it any name will do.
-        `allows_plain_webhooks`: whether alerts are sent to `http://` too."""
-        desk = Desk(store, clock, actor, directory, allows_plain_webhooks=allows_plain_webhooks)
+        """`directory` knows the models that keys, plans, prices and projects may name; without it any name
+        will do. `allows_plain_webhooks`: whether alerts are sent to `http://` too. `allows_commands`:
+        whether the actor has this machine's shell, and may set up commands that it runs, and refer to all
+        of its secrets."""
+        desk = Desk(
+            store,
+            clock,
+            actor,
+            directory,
+            allows_plain_webhooks=allows_plain_webhooks,
+            allows_commands=allows_commands,
+        )
         self.accounts = AccountAdministration(desk)
         self.keys = KeyAdministration(desk)
         self.prices = PriceAdministration(desk)
         self.money = MoneyAdministration(desk)
         self.usage = UsageAdministration(desk)
+        self.projects = ProjectAdministration(desk)
+        self.templates = TemplateAdministration(desk)
+        self.metrics = MetricAdministration(desk)
+        self.tool_servers = ToolServerAdministration(desk)
+        self.whole_projects = WholeProjects(desk, self.projects, self.templates, self.metrics)
         self._desk = desk
 
     def audit(
@@ -77,26 +114,44 @@ __all__ = [
     "AccountChange",
     "AccountStanding",
     "AccountWish",
+    "ActivationWish",
     "Adjustment",
     "Administration",
     "AlertsWish",
+    "Applied",
+    "AttachedModelWish",
+    "CampaignChange",
+    "CampaignWish",
     "KeyChange",
     "KeyMade",
     "KeyWish",
     "LimitsWish",
     "MemberChange",
     "MemberWish",
+    "MetricChange",
+    "MetricWish",
     "Payment",
     "PlanWish",
+    "Preview",
+    "PreviewWish",
     "PriceWish",
+    "ProjectChange",
+    "ProjectDefinition",
+    "ProjectWish",
     "Refund",
+    "RightWish",
     "RotationWish",
     "ScopesWish",
+    "TemplateVersionWish",
+    "TemplateWish",
     "TierWish",
+    "ToolServerWish",
     "UsageQuestion",
     "UsageSum",
     "format_usd",
+    "may",
     "parse_usd",
+    "right_of",
     "usage_row",
     "usage_sum",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -13,13 +12,7 @@ from msgspec import UNSET, UnsetType
 from dragoman.chat import NanoUSD
 from dragoman.errors import Conflict, InvalidRequest, UnknownEntity
 from dragoman.policy.administration.amounts import resolve_amount
-from dragoman.policy.administration.desk import (
-    Desk,
-    checked,
-    draw_id,
-    text_checked,
-    token_checked,
-)
+from dragoman.policy.administration.desk import Desk, checked, same_or_conflict, text_checked
 from dragoman.policy.administration.wishes import (
     AccountChange,
     AccountWish,
@@ -43,8 +36,6 @@ from dragoman.records.ledger_entry import Balance
 from dragoman.records.limits import Limits
 
 MAX_MEMBERS = 1000
-
-Made = TypeVar("Made", Account, Member)
 
 _PLAN_ID = re.compile(r"[a-z0-9_-]{1,64}", re.ASCII)
 _EMAIL = re.compile(r"[^\s@<>\"]{1,64}@[^\s@<>\"]{1,255}")
@@ -89,7 +80,7 @@ class AccountAdministration:
         """
         wish = checked(wish)
         account = Account(
-            id=AccountId(self._id("acct_", "account", token)),
+            id=AccountId(self._desk.id_for("acct_", "account", token)),
             name=text_checked(wish.name, "name"),
             plan_id=self._plan_id(wish.plan_id),
             is_prepaid=wish.is_prepaid,
@@ -105,7 +96,7 @@ class AccountAdministration:
             accounts = self._desk.store.list_accounts()
             for other in accounts:
                 if token is not None and other.id == account.id:
-                    return _same_or_conflict(account, other), False
+                    return same_or_conflict(account, other), False
             self._refuse_taken_name(account, accounts)
             self._desk.store.add_account(account)
             self._desk.note("account.create", account.id, _told(account))
@@ -149,7 +140,7 @@ class AccountAdministration:
         with self._desk.store.atomically():
             account = self._desk.account(account_id)
             member = Member(
-                id=MemberId(self._id("mem_", f"member:{account.id}", token)),
+                id=MemberId(self._desk.id_for("mem_", f"member:{account.id}", token)),
                 account_id=account.id,
                 email=_email(wish.email),
                 role=wish.role,
@@ -158,7 +149,7 @@ class AccountAdministration:
             members = self._desk.store.list_members(account.id)
             for other in members:
                 if token is not None and other.id == member.id:
-                    return _same_or_conflict(member, other), False
+                    return same_or_conflict(member, other), False
                 if other.email.casefold() == member.email.casefold():
                     raise Conflict(
                         f"email: {member.email} is a member already, as {other.id}", param="email"
@@ -255,11 +246,6 @@ class AccountAdministration:
 
     # --- Steps ---
 
-    def _id(self, prefix: str, kind: str, token: str | None) -> str:
-        if token is None:
-            return draw_id(prefix)
-        return draw_id(prefix, self._desk.derive(kind, token_checked(token, "Idempotency-Key")))
-
     def _plan_id(self, plan_id: str | None) -> PlanId | None:
         if plan_id is None:
             return None
@@ -326,15 +312,6 @@ def limits_of(wish: LimitsWish) -> Limits:
         tokens_per_minute=wish.tokens_per_minute,
         concurrent_requests=wish.concurrent_requests,
     )
-
-
-def _same_or_conflict(wished: Made, kept: Made) -> Made:
-    """What the same `Idempotency-Key` made before, if it was wished for in the same words."""
-    if msgspec.structs.replace(wished, created_s=kept.created_s) != kept:
-        raise Conflict(
-            f"Idempotency-Key: it was used for {kept.id}, which is not, or no longer, what is asked for"
-        )
-    return kept
 
 
 def _changed_limit(change: AccountChange) -> NanoUSD | UnsetType | None:

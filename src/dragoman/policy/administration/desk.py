@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
+import uuid
 from typing import TypeVar
 
 import msgspec
 
-from dragoman.errors import InvalidRequest, UnknownEntity
+from dragoman.errors import Conflict, InvalidRequest, UnknownEntity
 from dragoman.policy.routing import ModelDirectory
 from dragoman.ports import Clock
 from dragoman.ports.administration import AdministrationStore
-from dragoman.records.account import Account
+from dragoman.records.account import Account, Member
 from dragoman.records.audit_event import AuditEvent
+from dragoman.records.campaign import Campaign
+from dragoman.records.metric import Metric
+from dragoman.records.project import Project
 
 MAX_NAME_CHARS = 200
 MAX_TOKEN_CHARS = 200
@@ -22,8 +27,10 @@ MAX_LIST = 256
 """The most names in a list of models, networks and the like."""
 
 Wish = TypeVar("Wish", bound=msgspec.Struct)
+Made = TypeVar("Made", Account, Member, Project, Metric, Campaign)
 
 _LOWER_ALPHANUMERIC = "abcdefghijklmnopqrstuvwxyz0123456789"
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _CREATION_SECRET = "creation"  # noqa: S105 - the name of one
 
 
@@ -38,8 +45,10 @@ class Desk:
         directory: ModelDirectory | None = None,
         *,
         allows_plain_webhooks: bool = True,
+        allows_commands: bool = True,
     ) -> None:
         self.allows_plain_webhooks = allows_plain_webhooks
+        self.allows_commands = allows_commands
         self.store = store
         self.clock = clock
         self.actor = actor[:200]
@@ -69,6 +78,23 @@ class Desk:
             f"account {account_id[:60]!r} does not exist", entity="account", param="account_id"
         )
 
+    def project(self, name: str, *, for_change: bool = False) -> Project:
+        """The project of that id or key. Raises `UnknownEntity`, or `Conflict` where it is to be changed and
+        is archived."""
+        projects = self.store.list_projects()
+        for project in (
+            *(p for p in projects if p.id == name),
+            *(p for p in projects if p.key == name),
+        ):
+            if for_change and project.archived_s is not None:
+                raise Conflict(
+                    f"project '{project.key}' is archived; restore it first", param="project"
+                )
+            return project
+        raise UnknownEntity(
+            f"project {name[:64]!r} does not exist", entity="project", param="project"
+        )
+
     def models(self, names: tuple[str, ...] | None, param: str) -> tuple[str, ...] | None:
         """The ids of the models that `names` (ids or aliases) mean. Raises `InvalidRequest`."""
         if names is None:
@@ -91,10 +117,27 @@ class Desk:
             )
         return model.id
 
+    def model_named(self, name: str) -> str | None:
+        """The id of the model that requests mean by `name`, if there is one."""
+        model = None if self._directory is None else self._directory.resolve(name)
+        return None if model is None else model.id
+
     def answering_model(self, name: str) -> str:
         """The id that records have for `name`: also of models that are no more."""
-        model = None if self._directory is None else self._directory.resolve(name)
-        return name if model is None else model.id
+        return self.model_named(name) or name
+
+    def id_for(self, prefix: str, kind: str, token: str | None) -> str:
+        """An id for what is to be made: a new one, or the one that the wish with this token always has."""
+        if token is None:
+            return draw_id(prefix)
+        return draw_id(prefix, self.derive(kind, token_checked(token, "Idempotency-Key")))
+
+    def uuid_for(self, kind: str, token: str | None) -> str:
+        """The same, as a UUID."""
+        if token is None:
+            return str(uuid.uuid4())
+        noise = self.derive(kind, token_checked(token, "Idempotency-Key"))
+        return str(uuid.UUID(bytes=noise[:16], version=4))
 
     def derive(self, *parts: str) -> bytes:
         """64 bytes that are the same for the same parts, and that nobody else can tell.
@@ -107,6 +150,15 @@ class Desk:
             for encoded in (part.encode("utf-8", "surrogatepass") for part in parts)
         )
         return hmac.digest(self.store.server_secret(_CREATION_SECRET), message, hashlib.sha512)
+
+
+def same_or_conflict(wished: Made, kept: Made) -> Made:
+    """What the same `Idempotency-Key` made before, if it was wished for in the same words."""
+    if msgspec.structs.replace(wished, created_s=kept.created_s) != kept:
+        raise Conflict(
+            f"Idempotency-Key: it was used for {kept.id}, which is not, or no longer, what is asked for"
+        )
+    return kept
 
 
 def draw_id(prefix: str, noise: bytes | None = None) -> str:
@@ -139,6 +191,12 @@ def invalid(words: str) -> InvalidRequest:
         return InvalidRequest(words)
     param = place.rstrip("`").lstrip(".") or None
     return InvalidRequest(text if param is None else f"{param}: {text}", param=param)
+
+
+def refuse_id_as_key(key: str) -> None:
+    """Raises `InvalidRequest` for a key that would be taken for the id of something else."""
+    if _UUID.fullmatch(key):
+        raise InvalidRequest("key has the form of an id, a UUID; choose another", param="key")
 
 
 def text_checked(value: str, param: str, *, most: int = MAX_NAME_CHARS) -> str:
