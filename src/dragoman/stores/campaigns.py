@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from msgspec import structs
 
 from dragoman.errors import Conflict, UnknownEntity
-from dragoman.records.campaign import Campaign, CampaignId, PairTally, Sums, Tally
+from dragoman.records.campaign import Campaign, CampaignId, PairTally, Tally
 from dragoman.records.project import ProjectId
+from dragoman.stores.campaign_gathering import gather
 from dragoman.stores.campaign_rows import (
     campaign_values,
     kept_campaign,
@@ -19,7 +20,7 @@ from dragoman.stores.campaign_rows import (
 from dragoman.stores.compiled import campaigns as sql
 from dragoman.stores.compiled import scores
 from dragoman.stores.database import Area, Value
-from dragoman.stores.scores import arm_tally
+from dragoman.stores.scores import arm_tallies
 
 
 class CampaignArea(Area):
@@ -82,6 +83,9 @@ class CampaignArea(Area):
         with self._database.reading() as connection:
             return _tally(connection, {"campaign_id": campaign_id})
 
+    def gather(self, limit: int = 1000) -> list[CampaignId]:
+        return gather(self._database, limit)
+
     def _progress(self, campaign_id: CampaignId) -> tuple[str, tuple[tuple[str, float], ...]]:
         rows = self._database.rows(sql.SQLITE_READ_PROGRESS, {"campaign_id": campaign_id})
         if not rows:
@@ -100,15 +104,13 @@ def _least(
 
 
 def _tally(connection: sqlite3.Connection, asked: dict[str, Value]) -> Tally:
-    guards: dict[str, dict[str, Sums]] = {}
-    for arm, measure, *sums in connection.execute(scores.SQLITE_LIST_GUARDS, asked):
-        guards.setdefault(arm, {})[measure] = Sums(*sums)
-    arms = [arm_tally(row) for row in connection.execute(scores.SQLITE_LIST_ARMS, asked)]
-    pairs = connection.execute(scores.SQLITE_LIST_PAIRS, asked)
+    arms = connection.execute(scores.SQLITE_LIST_ARMS, asked).fetchall()
+    guards = connection.execute(scores.SQLITE_LIST_GUARDS, asked).fetchall()
+    pairs = connection.execute(scores.SQLITE_LIST_PAIRS, asked).fetchall()
     return Tally(
-        arms=tuple(structs.replace(arm, guards=guards.get(arm.arm, {})) for arm in arms),
-        pairs=tuple(
-            PairTally(first=first, second=second, wins=wins, losses=losses, ties=ties, later=later)
-            for first, second, wins, losses, ties, later in pairs
-        ),
+        arms=tuple(arm_tallies(arms, guards)),
+        pairs=tuple(PairTally(**dict(zip(_PAIR_FIELDS, pair, strict=True))) for pair in pairs),
     )
+
+
+_PAIR_FIELDS = ("first", "second", "wins", "losses", "ties", "later")

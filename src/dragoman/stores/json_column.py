@@ -23,22 +23,23 @@ class JsonColumn(Generic[T]):
         """Raises `InvalidRequest` for what is no JSON: lone surrogates, infinite numbers."""
         with translated():
             text = msgspec.json.encode(value).decode()
-        try:
-            self._decoder.decode(text)
-        except msgspec.ValidationError as error:
-            raise InvalidRequest(
-                f"A value cannot be stored as JSON: {error}; numbers must be finite."
-            ) from error
+        if not self._is_read_as(text, value):
+            raise InvalidRequest("A value cannot be stored as JSON: numbers must be finite.")
         return text
 
     def value(self, text: str) -> T:
         return self._decoder.decode(text)
 
+    def _is_read_as(self, text: str, value: T) -> bool:
+        try:
+            return self._decoder.decode(text) == value
+        except msgspec.ValidationError:
+            return False
+
 
 def raw_text(value: msgspec.Raw | None) -> str | None:
     """JSON as it came."""
-    with translated():
-        return None if value is None else bytes(value).decode()
+    return None if value is None else bytes(value).decode()
 
 
 def raw_value(text: str | None) -> msgspec.Raw | None:

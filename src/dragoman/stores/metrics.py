@@ -49,6 +49,8 @@ class MetricArea(Area):
                 raise Conflict(
                     f"The campaign '{campaigns[0][0]}' is about the metric; it has to stay."
                 )
+            if self._database.rows(sql.SQLITE_FEEDBACK_OF_METRIC, metric):
+                raise Conflict("There is feedback of the metric; it has to stay.")
             if not self._database.change(sql.SQLITE_DELETE_METRIC, metric):
                 raise UnknownEntity(f"metric '{metric_id}' does not exist", entity="metric")
             self._database.announce()

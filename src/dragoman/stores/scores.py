@@ -6,6 +6,8 @@ counts once for each pair of arms, as each pair is a test of its own.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 from msgspec import structs
 
 from dragoman.errors import InvalidRequest
@@ -15,6 +17,8 @@ from dragoman.stores.database import Database, Row, Value
 
 MAX_SCORE = 1e150
 """Either way: squares of what is larger have no place in a sum."""
+UNIT_FLAGS = ("is_entered", "is_scored", "has_errors", "has_cost", "has_first_token_ms")
+"""What may have been counted of a unit, in the order of the table's columns."""
 
 
 def count_score(database: Database, score: Score) -> bool:
@@ -28,18 +32,12 @@ def count_score(database: Database, score: Score) -> bool:
     with database.transaction():
         if not database.rows(sql.SQLITE_FIND_ACTIVE, campaign):
             return False
-        unit: dict[str, Value] = {
-            **campaign,
-            "unit": score.unit,
-            "is_entered": False,
-            "is_scored": True,
-            "has_errors": False,
-            "has_cost": False,
-            "has_first_token_ms": False,
-        }
+        unit = unit_values(score.campaign_id, score.unit, ("is_scored",))
         is_first = database.change(sql.SQLITE_SCORE_UNIT, unit) == 1
-        tally = read_arm(database, score.campaign_id, score.arm)
-        put_arm(database, score.campaign_id, plus_score(tally, score.value, is_first=is_first))
+        rows = database.rows(sql.SQLITE_READ_ARM, {**campaign, "arm": score.arm})
+        tally = _arm_tally(rows[0]) if rows else ArmTally(arm=score.arm)
+        tally = plus_score(tally, score.value, is_first=is_first)
+        database.change(sql.SQLITE_PUT_ARM, arm_values(score.campaign_id, tally))
     return True
 
 
@@ -70,15 +68,19 @@ def plus_score(tally: ArmTally, value: float, *, is_first: bool) -> ArmTally:
     return structs.replace(tally, later_scores=tally.later_scores.plus(value))
 
 
-def read_arm(database: Database, campaign_id: CampaignId, arm: str) -> ArmTally:
-    """Without the guards."""
-    rows = database.rows(sql.SQLITE_READ_ARM, {"campaign_id": campaign_id, "arm": arm})
-    return arm_tally(rows[0]) if rows else ArmTally(arm=arm)
+def unit_values(campaign_id: CampaignId, unit: str, flags: Collection[str]) -> dict[str, Value]:
+    """A row of the table of units."""
+    return {
+        "campaign_id": campaign_id,
+        "unit": unit,
+        **{name: name in flags for name in UNIT_FLAGS},
+    }
 
 
-def put_arm(database: Database, campaign_id: CampaignId, tally: ArmTally) -> None:
+def arm_values(campaign_id: CampaignId, tally: ArmTally) -> dict[str, Value]:
+    """A row of the table of arms."""
     scores, later = tally.scores, tally.later_scores
-    values: dict[str, Value] = {
+    return {
         "campaign_id": campaign_id,
         "arm": tally.arm,
         "units": tally.units,
@@ -91,11 +93,18 @@ def put_arm(database: Database, campaign_id: CampaignId, tally: ArmTally) -> Non
         "later_mean": later.mean,
         "later_m2": later.m2,
     }
-    database.change(sql.SQLITE_PUT_ARM, values)
 
 
-def arm_tally(row: Row) -> ArmTally:
-    """From a row of the table of arms, from the arm on."""
+def arm_tallies(arms: Iterable[Row], guards: Iterable[Row]) -> list[ArmTally]:
+    """From a campaign's rows of both tables, without the campaign."""
+    by_arm: dict[str, dict[str, Sums]] = {}
+    for arm, measure, *sums in guards:
+        by_arm.setdefault(arm, {})[measure] = Sums(*sums)
+    tallies = map(_arm_tally, arms)
+    return [structs.replace(tally, guards=by_arm.get(tally.arm, {})) for tally in tallies]
+
+
+def _arm_tally(row: Row) -> ArmTally:
     arm, units, requests, fallbacks, *sums = row
     return ArmTally(
         arm=arm,

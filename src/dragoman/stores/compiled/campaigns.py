@@ -21,6 +21,9 @@ SELECT campaigns.status, campaigns.least_p FROM campaigns WHERE campaigns.id = :
 SQLITE_REPLACE_CAMPAIGN = """\
 UPDATE campaigns SET name=:name, traffic_split=:traffic_split, auto_deploy=:auto_deploy, status=:status, ended_s=:ended_s, end_reason=:end_reason, winner=:winner, deployed_s=:deployed_s, least_p=:least_p WHERE campaigns.id = :campaign_id AND status IN ('WARMUP', 'IN_PROGRESS')
 """
+SQLITE_LIST_NEW = """\
+SELECT interactions.sequence, interactions.choice, interactions.source, interactions.campaign_id, interactions.unit, interactions.arm, interactions.served_arm, interactions.entered_by, interactions.status, interactions.model, interactions.input_tokens, interactions.output_tokens, interactions.cost, interactions.first_token_ms, interactions.total_ms FROM interactions WHERE interactions.campaign_id IS NOT NULL AND interactions.sequence > :mark ORDER BY interactions.sequence LIMIT :limit OFFSET 0
+"""
 SQLITE_NOTE_LEAST_P = """\
 UPDATE campaigns SET least_p=:least_p WHERE campaigns.id = :campaign_id
 """

@@ -15,6 +15,9 @@ UPDATE metrics SET project_id=:project_id, "key"=:key, name=:name, kind=:kind, b
 SQLITE_CAMPAIGNS_OF_METRIC = """\
 SELECT campaigns."key" FROM campaigns WHERE campaigns.metric_id = :metric_id ORDER BY campaigns.created_s
 """
+SQLITE_FEEDBACK_OF_METRIC = """\
+SELECT 1 WHERE (EXISTS (SELECT feedback.sequence FROM feedback WHERE feedback.metric_id = :metric_id)) OR (EXISTS (SELECT comparisons.sequence FROM comparisons WHERE comparisons.metric_id = :metric_id)) OR (EXISTS (SELECT outcomes.sequence FROM outcomes WHERE outcomes.metric_id = :metric_id))
+"""
 SQLITE_DELETE_METRIC = """\
 DELETE FROM metrics WHERE metrics.id = :metric_id
 """

@@ -31,7 +31,7 @@ SQLITE_SCORE_PAIR_UNIT = """\
 INSERT INTO campaign_pair_units (campaign_id, unit, first_arm, second_arm) VALUES (:campaign_id, :unit, :first_arm, :second_arm) ON CONFLICT DO NOTHING
 """
 SQLITE_READ_UNIT = """\
-SELECT campaign_units.unit, campaign_units.is_entered, campaign_units.is_scored, campaign_units.has_errors, campaign_units.has_cost, campaign_units.has_first_token_ms FROM campaign_units WHERE campaign_units.campaign_id = :campaign_id AND campaign_units.unit = :unit
+SELECT campaign_units.is_entered, campaign_units.is_scored, campaign_units.has_errors, campaign_units.has_cost, campaign_units.has_first_token_ms FROM campaign_units WHERE campaign_units.campaign_id = :campaign_id AND campaign_units.unit = :unit
 """
 SQLITE_PUT_UNIT = """\
 INSERT INTO campaign_units (campaign_id, unit, is_entered, is_scored, has_errors, has_cost, has_first_token_ms) VALUES (:campaign_id, :unit, :is_entered, :is_scored, :has_errors, :has_cost, :has_first_token_ms) ON CONFLICT (campaign_id, unit) DO UPDATE SET is_entered = excluded.is_entered, is_scored = excluded.is_scored, has_errors = excluded.has_errors, has_cost = excluded.has_cost, has_first_token_ms = excluded.has_first_token_ms

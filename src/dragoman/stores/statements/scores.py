@@ -62,7 +62,7 @@ STATEMENTS: Mapping[str, ClauseElement] = {
         where=not_(campaign_units.c.is_scored),
     ),
     "SCORE_PAIR_UNIT": sqlite.insert(campaign_pair_units).on_conflict_do_nothing(),
-    "READ_UNIT": select(*_counts(campaign_units)).where(
+    "READ_UNIT": select(*_counts(campaign_units)[1:]).where(
         campaign_units.c.campaign_id == _campaign, campaign_units.c.unit == bindparam("unit")
     ),
     "PUT_UNIT": put_row(campaign_units),
