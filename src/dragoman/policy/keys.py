@@ -359,22 +359,27 @@ def _callers(
             continue
         plan = None if account.plan_id is None else plan_of.get(account.plan_id)
         found[key.hash] = _Caller(
-            principal=Principal(
-                key_id=key.id,
-                name=key.name,
-                account=account,
-                project=key.project,
-                expires_s=key.expires_s,
-                scopes=key.scopes,
-                models=_allowed_models(key, plan),
-                key_limits=key.limits,
-                account_limits=defaults if plan is None else _limits_of(plan, defaults),
-            ),
+            principal=principal_of(key, account, plan, defaults),
             kind=key.kind,
             expires_s=math.inf if key.expires_s is None else key.expires_s,
             is_suspended=account.suspended_s is not None,
         )
     return found
+
+
+def principal_of(key: Key, account: Account, plan: Plan | None, defaults: Limits) -> Principal:
+    """Who presents `key`: `plan` is the account's; `defaults` are the limits of accounts whose plan says nothing."""
+    return Principal(
+        key_id=key.id,
+        name=key.name,
+        account=account,
+        project=key.project,
+        expires_s=key.expires_s,
+        scopes=key.scopes,
+        models=_allowed_models(key, plan),
+        key_limits=key.limits,
+        account_limits=defaults if plan is None else _limits_of(plan, defaults),
+    )
 
 
 def _allowed_models(key: Key, plan: Plan | None) -> frozenset[str] | None:
