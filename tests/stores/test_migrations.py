@@ -16,6 +16,7 @@ from sqlalchemy import create_engine
 
 from dragoman.records.account import DEFAULT_ACCOUNT
 from dragoman.records.key import Key, KeyId
+from dragoman.records.project import MemberRight, Project, ProjectId
 from dragoman.stores import inspect_schema, open_store
 from dragoman.stores.connection import connect, read_version
 from dragoman.stores.creation import create_schema
@@ -123,6 +124,43 @@ def test_keys_of_the_first_version_belong_to_the_default_account(tmp_path: Path)
         first, id=KeyId("key_2"), hash=bytes([2] * 32), created_s=2.0, revoked_s=9.5
     )
     assert store.list_keys() == [first, second]
+    store.close()
+
+
+def test_what_the_second_version_kept_is_kept_and_may_have_projects(tmp_path: Path) -> None:
+    path = migrated(tmp_path / DATABASE_NAME, "0002")
+    connection = connect(path)
+    connection.execute(
+        "INSERT INTO accounts (id, name, is_prepaid, time_zone, alerts, created_s)"
+        " VALUES ('acct_a', 'A', 1, 'UTC', '{}', 9e9)"
+    )
+    connection.execute("INSERT INTO balances VALUES ('acct_a', 500, 1, 0, 0)")
+    connection.execute(
+        "INSERT INTO members VALUES ('mem_1', 'acct_a', 'a@example.com', 'owner', 1)"
+    )
+    connection.execute(
+        "INSERT INTO keys (id, name, hash, hint, created_s, account_id, project)"
+        " VALUES ('key_1', 'n', ?, 'h', 1, 'acct_a', 'p')",
+        (bytes(32),),
+    )
+    connection.close()
+    store = open_store(tmp_path)
+    account = store.list_accounts()[-1]
+    (key,) = store.list_keys()
+    (member,) = store.list_members(account.id)
+    assert (account.name, key.account_id, key.project) == ("A", account.id, "p")
+    assert store.balance(account.id, 0.0).free_nano_usd == 500
+    assert store.list_projects() == []
+    project = Project(
+        id=ProjectId("proj_1"),
+        key="p",
+        name="P",
+        account_id=account.id,
+        rights=(MemberRight(member.id, "edit"),),
+    )
+    store.add_project(project)
+    assert store.list_projects() == [project]
+    assert store.gather() == []
     store.close()
 
 
