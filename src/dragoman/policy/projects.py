@@ -145,6 +145,23 @@ class ProjectBook:
         found = self._snapshot.value.by_key.get(key)
         return None if found is None else found.project
 
+    def visible(self, principal: Principal) -> list[Project]:
+        """The projects that `principal` may use, archived ones too."""
+        projects = self._snapshot.value.kept.projects
+        return [project for project in projects if _refusal(principal, project) is None]
+
+    def named(self, name: str, principal: Principal) -> Project:
+        """The project of that id or key, archived or not. Raises `UnknownEntity` or `Forbidden`."""
+        for project in self._snapshot.value.kept.projects:
+            if name in (project.key, project.id):
+                refusal = _refusal(principal, project)
+                if refusal is not None:
+                    raise refusal
+                return project
+        raise UnknownEntity(
+            f"project {name[:MAX_SHOWN_CHARS]!r} does not exist", entity="project", param="project"
+        )
+
     def guest_of(self, name: str) -> Principal | None:
         """Who asks without a key for what is called `name`; `None`: a key is needed for it."""
         if self._directory.resolve(name) is not None:
