@@ -15,7 +15,7 @@ _SECRET_NAME = re.compile(
 )
 _SECRET_VALUE = re.compile(
     r"""(?: (bearer|basic|token|negotiate)\s+\S{8,}
-        | (sk|pk|rk|ghp|gho|ghs|xox[abp]|glpat|hf|AKIA|AIza|eyJ|dgm)[-_A-Za-z0-9]{16,}
+        | (sk|pk|rk|ghp|gho|ghs|xox[abp]|glpat|hf|AKIA|AIza|eyJ|drg)[-_A-Za-z0-9]{16,}
         | [^:/@\s]+://[^/@\s]*:[^/@\s]+@.* )\s*""",
     re.ASCII | re.IGNORECASE | re.VERBOSE,
 )

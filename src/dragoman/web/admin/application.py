@@ -34,16 +34,35 @@ from dragoman.web.admin.audit import Audit
 from dragoman.web.admin.description import Page, describe, pages_of
 from dragoman.web.admin.errors import encode_error, error_headers
 from dragoman.web.admin.keys import Keys
+from dragoman.web.admin.metrics import Metrics
 from dragoman.web.admin.money import Balances, Credits, Ledger, Models, Prices
 from dragoman.web.admin.mount import ACTOR, AdminParts
 from dragoman.web.admin.people import Accounts, Plans
+from dragoman.web.admin.projects import Projects
+from dragoman.web.admin.templates import Templates
+from dragoman.web.admin.tool_servers import ToolServers
 from dragoman.web.admin.usage import Usage, question_of
 from dragoman.web.call import Receive, Scope, Send
 
 _log = logging.getLogger("dragoman.admin")
 
 PATH = "/admin/v1"
-CONTROLLERS = (Accounts, Plans, Keys, Credits, Ledger, Balances, Prices, Models, Usage, Audit)
+CONTROLLERS = (
+    Accounts,
+    Plans,
+    Keys,
+    Credits,
+    Ledger,
+    Balances,
+    Prices,
+    Models,
+    Projects,
+    Templates,
+    Metrics,
+    ToolServers,
+    Usage,
+    Audit,
+)
 
 _NO_OBJECT = "The body must be a JSON object, in UTF-8."
 _NO_BODY = "'data'"
@@ -133,6 +152,7 @@ class AdminApplication:
             cast(dict[str, Any], request.scope)[ACTOR],
             directory=parts.directory,
             allows_plain_webhooks=parts.allows_plain_webhooks,
+            allows_commands=False,
         )
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
-from dragoman.policy.administration import usage, wishes
+from dragoman.policy.administration import project_wishes, templates, usage, wishes
 from dragoman.records import price
-from dragoman.web.admin import errors, views
+from dragoman.web.admin import errors, project_views, views
 from dragoman.web.admin import usage as usage_answers
 from dragoman.web.admin.errors import AdminError
 from dragoman.web.docs_page import ADMIN_KEY, render_page
@@ -48,6 +48,17 @@ _REFUSALS = {
     "503": "The database takes no writes at the moment; nothing was changed.",
 }
 _REF = "#/components/schemas/"
+_DESCRIBED = (
+    wishes,
+    project_wishes,
+    views,
+    project_views,
+    usage_answers,
+    usage,
+    templates,
+    price,
+    errors,
+)
 
 
 def describe(document: Json, *, server_url: str) -> Json:
@@ -96,9 +107,15 @@ def pages_of(document: Json) -> dict[str, Page]:
     }
 
 
+_OWN_NOUNS = frozenset({"templates", "metrics", "campaigns", "interactions"})
+"""Of what lies below something else, and has a section of its own."""
+
+
 def noun_of(path: str) -> str:
-    """What the route at `path` is about: `accounts` of `/admin/v1/accounts/{account_id}`."""
-    return path.split("/")[3]
+    """What the route at `path` is about: `accounts` of `/admin/v1/accounts/{account_id}`, and `templates` of
+    `/admin/v1/projects/{project}/templates`."""
+    parts = path.split("/")[3:]
+    return next((part for part in parts if part in _OWN_NOUNS), parts[0])
 
 
 def _operation(operation: Json, error: Json, noun: str) -> Json:
@@ -135,7 +152,7 @@ def _operation(operation: Json, error: Json, noun: str) -> Json:
 
 def _add_words(schemas: dict[str, Json]) -> None:
     """What our types say of themselves and of their fields, beneath each, in their source."""
-    for module in (wishes, views, usage_answers, usage, price, errors):
+    for module in _DESCRIBED:
         for node in ast.parse(inspect.getsource(module)).body:
             if not isinstance(node, ast.ClassDef):
                 continue

@@ -14,7 +14,7 @@ import msgspec
 from dragoman.errors import DragomanError, UnknownRoute
 from dragoman.policy.prices import PriceBook
 from dragoman.policy.routing import ModelDirectory
-from dragoman.ports import Clock, Dialect
+from dragoman.ports import Clock, Dialect, ToolBox
 from dragoman.ports.administration import AdministrationStore
 from dragoman.web.admin.errors import encode_error, error_headers
 from dragoman.web.admin.gate import Gate
@@ -43,6 +43,8 @@ class AdminParts(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     server_url: str
     allows_plain_webhooks: bool = True
+    tool_box: ToolBox | None = None
+    """`None`: this process runs no tools."""
 
 
 class AdminRoute(Route):

@@ -18,6 +18,9 @@ ForActor = NamedDependency[SkipValidation[Administration]]
 """The operations, on behalf of whoever calls."""
 Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="The most entries of one page.")]
 Id = Annotated[str, PathParameter(max_length=200)]
+Number = Annotated[int, PathParameter(ge=1, le=1 << 31)]
+PathText = Annotated[str, PathParameter(max_length=400)]
+"""The rest of the path, slashes and all; see `path_text`."""
 Cursor = Annotated[
     str | None,
     QueryParameter(name="cursor", max_length=20, description="`next_cursor` of the page before."),
@@ -42,6 +45,11 @@ def before(cursor: str | None) -> int | None:
             param="cursor",
         )
     return int(cursor)
+
+
+def path_text(rest: str) -> str:
+    """A `PathText` without the slash that goes before it."""
+    return str(rest).removeprefix("/")
 
 
 def made(view: T, *, is_new: bool) -> Response[T]:
