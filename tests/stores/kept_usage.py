@@ -9,8 +9,8 @@ from dragoman.chat import NanoUSD, Usage
 from dragoman.records.account import DEFAULT_ACCOUNT, AccountId
 from dragoman.records.key import KeyId
 from dragoman.records.usage_record import UsageRecord, UsageStatus
+from dragoman.stores.appending import positional
 from dragoman.stores.compiled import ledger as sql
-from dragoman.stores.ledger.connection import positional
 from dragoman.stores.ledger.rows import Rollups, record_row
 
 DAY_S = 86_400.0

@@ -94,6 +94,14 @@ class Database:
         with self._lock, translated(taken, missing):
             return self._connection.execute(sql, values).rowcount
 
+    @contextmanager
+    def writing(
+        self, taken: str = "There is such an entry already.", missing: str = ""
+    ) -> Iterator[sqlite3.Connection]:
+        """A transaction for many statements, on the connection itself. Raises as `change` does."""
+        with self.transaction(), translated(taken, missing):
+            yield self._connection
+
     def change_many(self, sql: str, values: Sequence[Values]) -> None:
         with self.transaction(), translated():
             self._connection.executemany(sql, values)

@@ -9,7 +9,7 @@ import msgspec
 
 from dragoman.chat import Usage
 from dragoman.records.usage_record import UsageRecord
-from dragoman.stores.ledger.connection import Value
+from dragoman.stores.appending import Value
 
 DAY_S = 86_400
 _MOST_TOKENS = 1 << 53

@@ -14,8 +14,8 @@ import sqlite3
 from pathlib import Path
 
 from dragoman.records.usage_record import UsageRecord
+from dragoman.stores.appending import positional
 from dragoman.stores.compiled import ledger as sql
-from dragoman.stores.ledger.connection import positional
 from dragoman.stores.ledger.journal import JournalDamaged, read_intents, read_seat
 from dragoman.stores.ledger.rows import Rollups, Row, record_row
 from dragoman.stores.ledger.shared_words import SharedWords

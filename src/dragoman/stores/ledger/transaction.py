@@ -17,10 +17,10 @@ from dragoman.chat import NanoUSD
 from dragoman.errors import Conflict, InsufficientCredits
 from dragoman.records.account import Account, AccountId
 from dragoman.records.usage_record import CHARGED, UsageRecord
+from dragoman.stores.appending import Appending, positional
 from dragoman.stores.compiled import ledger as sql
 from dragoman.stores.ledger import alerts
 from dragoman.stores.ledger.account_book import AccountBook
-from dragoman.stores.ledger.connection import Appending, positional
 from dragoman.stores.ledger.jobs import (
     ClaimJob,
     GiveUpJob,
@@ -32,11 +32,11 @@ from dragoman.stores.ledger.jobs import (
     SettleJob,
     TouchJob,
 )
-from dragoman.stores.ledger.months import Month
 from dragoman.stores.ledger.purse import Backing, Purse, backing_of
 from dragoman.stores.ledger.purses import Purses
 from dragoman.stores.ledger.rows import Rollups, Row, record_row
 from dragoman.stores.ledger.worker import Worker
+from dragoman.stores.months import Month
 
 _log = logging.getLogger("dragoman.ledger")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dragoman.stores.ledger.connection import MOST_ROWS, Appending
+from dragoman.stores.appending import MOST_ROWS, Appending
 
 ADD = "INSERT INTO things (name, size) VALUES (:name, :size)\n"
 
