@@ -10,7 +10,7 @@ from dragoman.records.limits import Limits
 from dragoman.stores.compiled import accounts as sql
 from dragoman.stores.compiled import money
 from dragoman.stores.database import Area, Row, Value
-from dragoman.stores.months import month_bounds_s
+from dragoman.stores.months import month_numbered
 
 
 class AccountArea(Area):
@@ -94,7 +94,7 @@ class AccountArea(Area):
         rows = self._database.rows(money.SQLITE_READ_BALANCE, {"account_id": account.id})
         month = rows[0][2] if rows else 0
         if month:
-            from_s, to_s = month_bounds_s(month, account.time_zone)
+            _, from_s, to_s = month_numbered(account.time_zone, month)
             self._database.change(
                 money.SQLITE_COUNT_MONTH,
                 {"account": account.id, "from_s": from_s, "to_s": to_s},

@@ -10,7 +10,7 @@ from dragoman.records.account import AccountId
 from dragoman.records.ledger_entry import Balance, Book, LedgerEntry
 from dragoman.stores.compiled import money as sql
 from dragoman.stores.database import Area, Row, Value
-from dragoman.stores.months import month_of
+from dragoman.stores.months import month_at
 from dragoman.stores.paging import first_before, page_size
 from dragoman.stores.verification import differences
 
@@ -94,7 +94,7 @@ class MoneyArea(Area):
         if not rows or not zones:
             raise UnknownEntity(f"account '{account_id}' does not exist", entity="account")
         free, held, kept_month, spent = rows[0]
-        month = month_of(at_s, zones[0][0])
+        month = month_at(zones[0][0], at_s).number
         return Balance(
             account_id=account_id,
             free_nano_usd=free,

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from dragoman.stores.compiled import verification as sql
-from dragoman.stores.months import month_bounds_s
+from dragoman.stores.months import Month, month_numbered
 from dragoman.stores.retention_mark import RetentionMark, read_mark
 
 MAX_DIFFERENCES = 1000
@@ -202,9 +202,8 @@ def _compared(
 def _months(connection: sqlite3.Connection, mark: RetentionMark) -> Iterator[str]:
     zones = dict(connection.execute(sql.SQLITE_ZONES).fetchall())
     for account, _, month, found in connection.execute(sql.SQLITE_BALANCES).fetchall():
-        from_s, to_s = (
-            (0.0, 0.0) if month == 0 else month_bounds_s(month, zones.get(account, "UTC"))
-        )
+        zone = zones.get(account, "UTC")
+        _, from_s, to_s = month_numbered(zone, month) if month else Month(0, 0.0, 0.0)
         if 0.0 < from_s < mark.cutoff_s:
             # Some of its records are gone.
             continue

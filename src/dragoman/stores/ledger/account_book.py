@@ -13,8 +13,8 @@ from dragoman.chat import NanoUSD
 from dragoman.errors import InsufficientCredits
 from dragoman.records.account import Account
 from dragoman.records.hold import Quote
-from dragoman.stores.ledger.months import Month, first_day
 from dragoman.stores.ledger.purse import Backing, Purse
+from dragoman.stores.months import Month, first_day
 
 EXACT_BELOW_SLICES = 8
 EXACT_UNTIL_SLICES = 16

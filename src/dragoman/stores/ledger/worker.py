@@ -19,8 +19,8 @@ from dragoman.stores.compiled import ledger as sql
 from dragoman.stores.ledger.claims import Claims
 from dragoman.stores.ledger.journal import Journal, JournalDamaged, read_seat
 from dragoman.stores.ledger.mapping import open_private
-from dragoman.stores.ledger.months import Calendar
 from dragoman.stores.ledger.shared_words import SEATS, SharedWords
+from dragoman.stores.months import Calendar
 from dragoman.stores.store_failed import StoreFailed
 
 RUN_DIR = "run"
