@@ -23,7 +23,7 @@ from dragoman.records.account import AccountId
 from dragoman.records.key import KeyId
 from dragoman.records.usage_query import EVERYTHING, UsageFilter
 from dragoman.stores import Store, open_store
-from dragoman.stores.open import DATABASE_NAME
+from dragoman.stores.connection import DATABASE_NAME
 
 DAY_S = 86_400
 DAYS = 90

@@ -16,7 +16,7 @@ from dragoman.chat import NanoUSD
 from dragoman.policy.keys import mint_key
 from dragoman.records.account import Account, AccountId
 from dragoman.stores import open_store
-from dragoman.stores.open import DATABASE_NAME
+from dragoman.stores.connection import DATABASE_NAME
 
 PAYER = AccountId("acct_payer000000000000000")
 PAYER_KEY = "drg_sk_" + "p" * 32

@@ -17,7 +17,7 @@ from dragoman.policy.keys import mint_key
 from dragoman.records.account import Account, AccountId
 from dragoman.records.limits import NO_LIMITS, Limits
 from dragoman.stores import Store
-from dragoman.stores.open import DATABASE_NAME
+from dragoman.stores.connection import DATABASE_NAME
 
 _numbers = itertools.count(1)
 

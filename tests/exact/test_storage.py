@@ -19,9 +19,9 @@ from tests.scripted_provider import Gate, Script, ScriptedProvider, Tokens
 from tests.server_process import ServerProcess
 
 from dragoman.stores import open_store
+from dragoman.stores.connection import DATABASE_NAME
 from dragoman.stores.ledger.ledger import SETTLE_WAIT_S
 from dragoman.stores.ledger.till import FRESH_S
-from dragoman.stores.open import DATABASE_NAME
 
 CLIENTS = 16
 REFUSED_WITHIN_S = 3.0

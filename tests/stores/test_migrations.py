@@ -18,10 +18,9 @@ from dragoman.records.account import DEFAULT_ACCOUNT
 from dragoman.records.key import Key, KeyId
 from dragoman.records.project import MemberRight, Project, ProjectId
 from dragoman.stores import inspect_schema, open_store
-from dragoman.stores.connection import connect, read_version
+from dragoman.stores.connection import DATABASE_NAME, connect, read_version
 from dragoman.stores.creation import create_schema
 from dragoman.stores.migrate import SCRIPTS, upgrade_sqlite
-from dragoman.stores.open import DATABASE_NAME
 from dragoman.stores.revisions import HEAD, REVISIONS
 from dragoman.stores.schema import metadata
 from dragoman.stores.statements.compilation import COMPILED, compiled_sources

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dragoman.stores import StoreFailed, inspect_schema, open_store
-from dragoman.stores.open import DATABASE_NAME
+from dragoman.stores.connection import DATABASE_NAME
 from dragoman.stores.revisions import HEAD
 
 OPEN_AND_ADD = """

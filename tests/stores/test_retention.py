@@ -16,7 +16,7 @@ from dragoman.errors import StoreUnavailable
 from dragoman.records.usage_query import EVERYTHING, UsageFilter
 from dragoman.records.usage_record import UsageRecord
 from dragoman.stores import Store, StoreFailed, open_store
-from dragoman.stores.open import DATABASE_NAME
+from dragoman.stores.connection import DATABASE_NAME
 
 RECORDS = [
     sample(number, started_s=20_000 * DAY_S + number * 7200.0, cost=number % 3)

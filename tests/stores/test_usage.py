@@ -18,7 +18,7 @@ from dragoman.errors import InvalidRequest
 from dragoman.records.usage_query import EVERYTHING, GROUPINGS, UsageFilter, UsageSums
 from dragoman.records.usage_record import Attempt, UsageRecord
 from dragoman.stores import Store, open_store
-from dragoman.stores.open import DATABASE_NAME
+from dragoman.stores.connection import DATABASE_NAME
 
 
 @pytest.fixture(scope="module")

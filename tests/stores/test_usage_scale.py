@@ -14,7 +14,7 @@ from dragoman.records.account import AccountId
 from dragoman.records.key import KeyId
 from dragoman.records.usage_query import EVERYTHING, UsageFilter, UsagePage
 from dragoman.stores import Store, open_store
-from dragoman.stores.open import DATABASE_NAME
+from dragoman.stores.connection import DATABASE_NAME
 from dragoman.stores.usage import SCANNED_FOR_A_PAGE
 from dragoman.stores.usage_sql import (
     choose,

@@ -14,7 +14,7 @@ from tests.stores.kept_usage import keep, sample
 from dragoman.chat import NanoUSD
 from dragoman.records.account import DEFAULT_ACCOUNT, Account, AccountId
 from dragoman.stores import Store, open_store
-from dragoman.stores.open import DATABASE_NAME
+from dragoman.stores.connection import DATABASE_NAME
 
 PAID = AccountId("acct_paid")
 STARTED_S = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()

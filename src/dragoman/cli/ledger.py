@@ -119,7 +119,7 @@ def verify(
 
 def _require_books(config_path: Path | None, data_dir: Path | None) -> None:
     """Of a directory that was mistyped, "all is right" would be said of books made for the question."""
-    from dragoman.stores.open import DATABASE_NAME
+    from dragoman.stores.connection import DATABASE_NAME
 
     settings = read_config(config_path, data_dir=data_dir)
     if not (settings.data_dir / DATABASE_NAME).exists():

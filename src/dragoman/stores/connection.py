@@ -11,6 +11,8 @@ from pathlib import Path
 from dragoman.errors import Conflict, InvalidRequest, StoreUnavailable, UnknownEntity
 from dragoman.stores.store_failed import StoreFailed
 
+DATABASE_NAME = "dragoman.db"
+"""In the data directory."""
 BUSY_TIMEOUT_S = 10.0
 
 _LATER = frozenset(

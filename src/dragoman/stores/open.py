@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from dragoman.stores.connection import connect, read_version
+from dragoman.stores.connection import DATABASE_NAME, connect, read_version
 from dragoman.stores.creation import create_schema
 from dragoman.stores.database import Database
 from dragoman.stores.generation import Generation
@@ -18,7 +18,6 @@ from dragoman.stores.revisions import HEAD, REVISIONS
 from dragoman.stores.sqlite import SqliteStore
 from dragoman.stores.store_failed import StoreFailed
 
-DATABASE_NAME = "dragoman.db"
 GENERATION_NAME = "generation"
 LOCK_NAME = "migration.lock"
 

@@ -21,7 +21,7 @@ from dragoman.policy.routing import ModelDirectory
 from dragoman.records.model import Model
 from dragoman.records.usage_record import UsageRecord
 from dragoman.stores import Store, open_store
-from dragoman.stores.open import DATABASE_NAME
+from dragoman.stores.connection import DATABASE_NAME
 from dragoman.web.admin.gate import Gate
 from dragoman.web.admin.mount import PREFIX, AdminParts, AdminRoute
 from dragoman.web.application import Application, Routes

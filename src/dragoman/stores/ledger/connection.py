@@ -5,11 +5,10 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-DATABASE_NAME = "dragoman.db"
-"""In the data directory; here because the package that opens stores builds on this one."""
 BUSY_TIMEOUT_S = 0.25
 """How long one attempt waits for another process. The writer tries again; a wait that is short keeps
 what it has queued within reach."""
+
 
 def connect(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
     """Open the database, which must exist, in autocommit mode. Raises `sqlite3.Error`."""

@@ -18,7 +18,8 @@ from dragoman.ports import Clock
 from dragoman.records.hold import Hold, HoldAsk
 from dragoman.records.usage_record import UsageRecord
 from dragoman.stores.compiled import ledger as sql
-from dragoman.stores.ledger.connection import BUSY_TIMEOUT_S, DATABASE_NAME, connect
+from dragoman.stores.connection import DATABASE_NAME
+from dragoman.stores.ledger.connection import BUSY_TIMEOUT_S, connect
 from dragoman.stores.ledger.jobs import Job, OpenHold, ReturnJob, SettleJob
 from dragoman.stores.ledger.purse import Purse
 from dragoman.stores.ledger.purses import Purses
