@@ -218,7 +218,7 @@ _body = BodyDecoder(StudioRequest)
 _encoder = msgspec.json.Encoder()
 
 
-def _messages(wire: list[StudioMessage]) -> tuple[Message, ...]:
+def decode_studio_messages(wire: list[StudioMessage]) -> tuple[Message, ...]:
     messages = decode_messages(wire, is_lenient=True)
     for sent in wire:
         if sent.completion_id is not None or sent.metadata:
@@ -231,7 +231,7 @@ def _with_extras(messages: tuple[Message, ...], wire: list[StudioMessage]) -> tu
         [
             msgspec.structs.replace(
                 message,
-                completion_id=_uuid(f"messages[{index}].completion_id", sent.completion_id),
+                completion_id=decode_uuid(f"messages[{index}].completion_id", sent.completion_id),
                 metadata=present(sent.metadata),
             )
             for index, (message, sent) in enumerate(zip(messages, wire, strict=True))
@@ -239,7 +239,7 @@ def _with_extras(messages: tuple[Message, ...], wire: list[StudioMessage]) -> tu
     )
 
 
-def _uuid(path: str, value: str | None) -> str | None:
+def decode_uuid(path: str, value: str | None) -> str | None:
     if value is None:
         return None
     if _UUID.fullmatch(value) is None:
@@ -269,10 +269,12 @@ def _split_tools(
     return tuple(functions), tuple(switches)
 
 
-def _labels(wire: StudioRequest) -> tuple[tuple[str, str], ...]:
+def decode_labels(
+    labels: Mapping[str, Any] | None, metadata: Mapping[str, Any] | None
+) -> tuple[tuple[str, str], ...]:
     """Both fields' entries; where they share a name, that of `labels`."""
     merged: dict[str, str] = {}
-    for field, given in (("metadata", wire.metadata), ("labels", wire.labels)):
+    for field, given in (("metadata", metadata), ("labels", labels)):
         for name, value in (given or {}).items():
             path = f"{field}.{shown(name)}"
             if not isinstance(value, str):
@@ -286,6 +288,15 @@ def _labels(wire: StudioRequest) -> tuple[tuple[str, str], ...]:
     if len(merged) > MAX_LABELS:
         raise InvalidRequest(f"labels must have at most {MAX_LABELS} entries", param="labels")
     return tuple(merged.items())
+
+
+def decode_tags(given: list[str]) -> tuple[str, ...]:
+    if len(given) > MAX_TAGS or any(len(tag) > MAX_LABEL_CHARS for tag in given):
+        raise InvalidRequest(
+            f"tags must be at most {MAX_TAGS} strings of at most {MAX_LABEL_CHARS} characters",
+            param="tags",
+        )
+    return tuple(given)
 
 
 def _has_context(wire: StudioRequest) -> bool:
@@ -311,19 +322,13 @@ def _context(wire: StudioRequest, switches: tuple[ToolSwitch, ...]) -> RequestCo
     arguments = present(wire.system_prompt_args)
     if arguments is not None:
         require_json_object("system_prompt_args", arguments)
-    tags = tuple(wire.tags or ())
-    if len(tags) > MAX_TAGS or any(len(tag) > MAX_LABEL_CHARS for tag in tags):
-        raise InvalidRequest(
-            f"tags must be at most {MAX_TAGS} strings of at most {MAX_LABEL_CHARS} characters",
-            param="tags",
-        )
     if wire.ab_campaign is not None and not 0 < len(wire.ab_campaign) <= MAX_LABEL_CHARS:
         raise InvalidRequest("ab_campaign must be a campaign's id or key", param="ab_campaign")
     return RequestContext(
-        session_id=_uuid("session_id", wire.session_id),
+        session_id=decode_uuid("session_id", wire.session_id),
         user=wire.user,
-        labels=_labels(wire) if wire.labels or wire.metadata else (),
-        tags=tags,
+        labels=decode_labels(wire.labels, wire.metadata) if wire.labels or wire.metadata else (),
+        tags=decode_tags(wire.tags) if wire.tags else (),
         store=wire.store,
         campaign=wire.ab_campaign,
         system_prompt_args=arguments,
@@ -344,7 +349,7 @@ def _check_model_rules(request: ChatRequest) -> None:
 
 
 def _check_project_rules(request: ChatRequest) -> None:
-    _uuid("user", request.context.user)
+    decode_uuid("user", request.context.user)
     for index, message in enumerate(request.messages):
         for position, part in enumerate(message.parts):
             inner: tuple[Part, ...] = part.parts if isinstance(part, ToolResult) else (part,)
@@ -378,7 +383,7 @@ class StudioDialect:
         wire, unknown = _body.decode(body)
         if not wire.model:
             raise InvalidRequest("model is required", param="model")
-        messages = _messages(wire.messages)
+        messages = decode_studio_messages(wire.messages)
         if wire.functions or wire.function_call:
             refuse_functions(wire)
         tools, switches = _split_tools(wire.tools)
