@@ -244,16 +244,16 @@ class House:
         tab.enter()
         return tab
 
-    def admit(self, request: ChatRequest) -> Plan:
-        return self.pipeline.admit(request, self.tab())
+    async def admit(self, request: ChatRequest) -> Plan:
+        return await self.pipeline.admit(request, self.tab())
 
     async def complete(self, request: ChatRequest) -> tuple[ChatResponse, ResponseHead]:
         tab = self.tab()
-        return await self.pipeline.complete(self.pipeline.admit(request, tab), tab)
+        return await self.pipeline.complete(await self.pipeline.admit(request, tab), tab)
 
     async def stream(self, request: ChatRequest) -> tuple[list[StreamEvent], ResponseHead]:
         tab = self.tab()
-        plan = self.pipeline.admit(msgspec.structs.replace(request, stream=True), tab)
+        plan = await self.pipeline.admit(msgspec.structs.replace(request, stream=True), tab)
         answer = await self.pipeline.open(plan, tab)
         events: list[StreamEvent] = []
         async with aclosing(answer.batches) as batches:

@@ -128,10 +128,10 @@ async def test_what_one_wire_format_cannot_say_another_may() -> None:
     assert response.choices[0].text == "second"
 
 
-def test_a_campaign_that_does_not_exist_is_named() -> None:
+async def test_a_campaign_that_does_not_exist_is_named() -> None:
     asked = asking(context=RequestContext(campaign="spring"))
     with pytest.raises(UnknownEntity, match="campaign 'spring' does not exist") as caught:
-        house([]).admit(asked)
+        await house([]).admit(asked)
     assert caught.value.entity == "ab_campaign"
 
 
@@ -148,14 +148,14 @@ async def test_when_every_target_fails_the_last_error_is_told() -> None:
     assert caught.value.retry_after_s == 7
 
 
-def test_an_unknown_model_is_named_with_those_that_exist() -> None:
+async def test_an_unknown_model_is_named_with_those_that_exist() -> None:
     with pytest.raises(UnknownEntity, match="model 'zz' does not exist; there are 'first'"):
-        house([]).admit(asking("zz"))
+        await house([]).admit(asking("zz"))
 
 
-def test_more_choices_than_the_server_allows_are_refused_by_name() -> None:
+async def test_more_choices_than_the_server_allows_are_refused_by_name() -> None:
     with pytest.raises(InvalidRequest, match="n must be at most 4") as caught:
-        house([]).admit(asking(choices=5))
+        await house([]).admit(asking(choices=5))
     assert caught.value.param == "n"
 
 
@@ -179,7 +179,7 @@ async def test_max_ttft_of_0_is_always_over_and_asks_nobody() -> None:
 async def test_max_ttft_counts_from_the_requests_arrival() -> None:
     made = house([said("quick")])
     tab = made.tab()
-    plan = made.pipeline.admit(asking(context=RequestContext(max_ttft_ms=50)), tab)
+    plan = await made.pipeline.admit(asking(context=RequestContext(max_ttft_ms=50)), tab)
     made.clock.now_s += 0.051
     with pytest.raises(FirstTokenTimeout):
         await made.pipeline.open(plan, tab)
@@ -187,7 +187,7 @@ async def test_max_ttft_counts_from_the_requests_arrival() -> None:
 
 async def test_max_ttft_is_the_lesser_of_the_requests_and_the_models_own() -> None:
     made = house([asyncio.Event()], max_ttft_ms=20)
-    plan = made.admit(asking(context=RequestContext(max_ttft_ms=60_000)))
+    plan = await made.admit(asking(context=RequestContext(max_ttft_ms=60_000)))
     assert plan.max_ttft_ms == 20
 
 
@@ -236,7 +236,7 @@ async def test_stop_strings_over_the_targets_limit_are_applied_here_and_end_the_
 async def test_leaving_early_closes_the_providers_stream() -> None:
     made = house([said("hello")[:3], asyncio.Event()])
     tab = made.tab()
-    answer = await made.pipeline.open(made.pipeline.admit(asking(), tab), tab)
+    answer = await made.pipeline.open(await made.pipeline.admit(asking(), tab), tab)
     await anext(answer.batches)
     await answer.batches.aclose()
     assert made.target.closed == ["first"]

@@ -115,7 +115,7 @@ class Visit:
         )
         try:
             tab.enter()
-            plan = self.made.pipeline.admit(self.request, tab)
+            plan = await self.made.pipeline.admit(self.request, tab)
             if not self.request.stream:
                 response, _ = await self.made.pipeline.complete(plan, tab)
                 self.usage = response.usage
@@ -539,7 +539,7 @@ async def keyed(visit: Visit) -> Replay | None:
         made.principal, f"req_{next(made.numbers)}", made.dialect
     )
     tab.enter()
-    plan = made.pipeline.admit(request, tab)
+    plan = await made.pipeline.admit(request, tab)
     replay = await tab.claim("wish-1", b"hash")
     if replay is not None:
         tab.replay(replay)

@@ -1,6 +1,6 @@
 """A request's whole life: receive → admit → hold → call → settle.
 
-`receive` opens its tab. `admit` settles everything that can be refused without a
+`receive` opens its tab. `admit` (in `admitting`) settles everything that can be refused without a
 model. `open` and `complete` then walk the same path: tokens are reserved and money is held, each target
 in turn is bound and called, and the next one is tried only while nothing has reached the client. They
 differ in when that is: a streamed answer is handed over at its first token, a whole one at its end. A
@@ -41,13 +41,13 @@ from dragoman.errors import (
     ContextOverflow,
     DragomanError,
     FirstTokenTimeout,
-    Forbidden,
     InvalidRequest,
     ProviderGarbled,
-    UnknownEntity,
     UnsupportedField,
 )
+from dragoman.pipeline.admitting import Admitter
 from dragoman.pipeline.metering import Meter
+from dragoman.pipeline.plan import Plan
 from dragoman.pipeline.tab import Arrival, Books, Tab
 from dragoman.policy.charging import (
     FREE,
@@ -59,12 +59,12 @@ from dragoman.policy.charging import (
 )
 from dragoman.policy.ids import RandomHex, uuid4
 from dragoman.policy.limits import TokenAsk
+from dragoman.policy.projects import ProjectBook
 from dragoman.policy.routing import (
     ModelDirectory,
     bind,
     estimate_input_tokens,
     in_clients_words,
-    targets,
 )
 from dragoman.policy.stop_strings import StopScanner
 from dragoman.ports import Clock, Dialect, Provider
@@ -72,18 +72,9 @@ from dragoman.records.model import Model
 from dragoman.records.price import Price
 from dragoman.records.principal import Principal
 
-MAX_NAMED_MODELS = 20
 _ends_at_context = attrgetter("ends_at_context")
 ROOMY = 8
 """A token window with room for so many requests of this size can do with a guess."""
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """An admitted request: what will be asked, and of whom, in order."""
-
-    request: ChatRequest
-    targets: tuple[Model, ...]
-    max_ttft_ms: int | None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,13 +98,15 @@ class Pipeline:
         books: Books,
         *,
         max_choices: int,
+        projects: ProjectBook | None = None,
     ) -> None:
+        """`projects` is `None` where there are none."""
         self.directory = directory
         self._providers = providers
         self._clock = clock
         self._books = books
-        self._max_choices = max_choices
         self._noise = RandomHex()
+        self.admit = Admitter(directory, projects, max_choices=max_choices).admit
 
     def receive(self, principal: Principal, request_id: str, dialect: Dialect) -> Tab:
         """Open a request's tab: enter it, and close it."""
@@ -124,65 +117,48 @@ class Pipeline:
         )
         return Tab(self._books, self._clock, principal, arrival, dialect)
 
-    def admit(self, request: ChatRequest, tab: Tab) -> Plan:
-        """Find the targets and apply the rules that depend on them.
-
-        Raises `InvalidRequest`, `UnsupportedField`, `UnknownEntity` or `Forbidden`; costs nothing.
-        """
-        tab.request = request
-        if request.choices > self._max_choices:
-            raise InvalidRequest(f"n must be at most {self._max_choices} on this server", param="n")
-        if request.context.campaign is not None:
-            raise UnknownEntity(
-                f"campaign '{request.context.campaign[:100]}' does not exist",
-                entity="ab_campaign",
-                param="ab_campaign",
-            )
-        model = self.directory.resolve(request.target)
-        allowed = tab.principal.models
-        if model is None:
-            raise self._unknown_model(request.target, allowed)
-        candidates = self.directory.candidates(model)
-        if allowed is not None:
-            if model.id not in allowed:
-                raise Forbidden(f"This key may not use the model '{model.id}'.", param="model")
-            candidates = tuple([each for each in candidates if each.id in allowed])
-        request = tab.request = tab.dialect.bind_target(request, "model")
-        able = targets(request, candidates)
-        waits = [ms for ms in (request.context.max_ttft_ms, able[0].max_ttft_ms) if ms is not None]
-        return Plan(request=request, targets=tuple(able), max_ttft_ms=min(waits, default=None))
-
-    def _unknown_model(self, name: str | None, allowed: frozenset[str] | None) -> UnknownEntity:
-        known = self.directory.names()
-        if allowed is not None:
-            ids = {each: self.directory.resolve(each) for each in known}
-            known = [each for each, model in ids.items() if model and model.id in allowed]
-        listed = ", ".join(f"'{name}'" for name in known[:MAX_NAMED_MODELS])
-        more = ", …" if len(known) > MAX_NAMED_MODELS else ""
-        if name is None:
-            message = f"the default model is not set up; models are {listed}{more}"
-        else:
-            shown = name if len(name) <= 100 else name[:100] + "…"
-            message = f"model '{shown}' does not exist; there are {listed}{more}"
-        return UnknownEntity(message, entity="model", param="model")
-
     async def open(self, plan: Plan, tab: Tab) -> Answer:
         """Return once the first token is there; raises if it never comes from any target."""
         async with asyncio.timeout(self._first_token_wait_s(plan, tab)) as wait:
             try:
-                return await self._open_first_able(await self._begin(plan, tab), tab)
+                return await self._open(await self._begin(plan, tab), tab)
             except asyncio.CancelledError:
                 if wait.expired():
                     raise FirstTokenTimeout from None
                 raise
 
-    async def _open_first_able(self, plan: Plan, tab: Tab) -> Answer:
+    async def _open(self, plan: Plan, tab: Tab) -> Answer:
+        model, first, batches = await self._first_able(plan.request, plan.targets, tab)
+        head = self._head(plan, model, tab, _fingerprint_of(first))
+        if tab.keeper is not None:
+            tab.keeper.begin(head)
+        return Answer(head=head, batches=_resume(first, batches, tab))
+
+    async def call_model(
+        self, request: ChatRequest, plan: Plan, tab: Tab
+    ) -> AsyncGenerator[list[StreamEvent], None]:
+        """One round of a request that asks its models several times: the first target of `plan` that answers.
+
+        `request` is the plan's with the round's own messages. All rounds share the tab's one hold. Whoever asks
+        again calls `tab.end_round` first: the tab adds up what each round used and what it cost at the price of
+        the target that answered it, and the settlement has the sums.
+        """
+        _, first, batches = await self._first_able(request, plan.targets, tab)
+        async with aclosing(batches):
+            yield first
+            async for batch in batches:
+                yield batch
+
+    async def _first_able(
+        self, request: ChatRequest, models: Sequence[Model], tab: Tab
+    ) -> tuple[Model, list[StreamEvent], AsyncGenerator[list[StreamEvent], None]]:
+        """The first of `models` that produces a token, with what it has produced, and the rest."""
         failed: DragomanError | None = None
-        for model in plan.targets:
+        for model in models:
             tab.begin_attempt(model)
-            batches = self._batches(plan.request, model, tab)
+            batches = self._batches(request, model, tab)
             try:
-                first = await _until_first_token(batches)
+                return model, await _until_first_token(batches), batches
             except BaseException as error:
                 await batches.aclose()
                 if isinstance(error, DragomanError):
@@ -191,10 +167,6 @@ class Pipeline:
                         failed = error
                         continue
                 raise
-            head = self._head(plan, model, tab, _fingerprint_of(first))
-            if tab.keeper is not None:
-                tab.keeper.begin(head)
-            return Answer(head=head, batches=_resume(first, batches, tab))
         assert failed is not None
         raise failed
 
@@ -222,6 +194,8 @@ class Pipeline:
                 failed = error
                 continue
             head = self._head(plan, model, tab, response.system_fingerprint)
+            if tab.conversation is not None:
+                tab.conversation.take(response)
             if tab.keeper is not None:
                 tab.keeper.begin(head)
                 tab.keeper.feed(events_of(response))
@@ -245,6 +219,9 @@ class Pipeline:
         request = plan.request
         asked = request.max_output_tokens
         tab.session_id = request.context.session_id or uuid4(self._noise.draw(32))
+        if tab.conversation is not None:
+            tab.conversation.session_id = tab.session_id
+            tab.conversation.completion_ids = self._completion_ids(request.choices)
         prices = tuple([books.prices.price(each, tab.arrival.unix_s) for each in plan.targets])
         if asked == 0:
             # No model is asked.
@@ -348,6 +325,7 @@ class Pipeline:
         bound = bind(request, model)
         meter = Meter(request.choices)
         tab.watch(meter)
+        conversation = tab.conversation
         # All of them are scanned for: which ones the target was sent makes no difference to text.
         scanner = (
             StopScanner(request.stop, request.choices)
@@ -365,11 +343,15 @@ class Pipeline:
                     _put_usage(events, usage)
                     meter.usage = usage
                 if events:
+                    if conversation is not None:
+                        conversation.feed(events, meter.produced_bytes)
                     tab.progressed(has_token=type(events[-1]) is not Started)
                     yield events
                 if scanner is not None and scanner.is_done:
                     last = scanner.close(await self._estimated_usage(bound, model, meter))
                     meter.feed(last)
+                    if conversation is not None:
+                        conversation.feed(last, meter.produced_bytes)
                     yield last
                     return
         except InvalidRequest as error:
@@ -392,6 +374,8 @@ class Pipeline:
         meter = Meter(request.choices)
         meter.feed(events)
         tab.watch(meter)
+        if tab.conversation is not None:
+            tab.conversation.feed(events, 0)
         return events
 
     async def _estimated_usage(self, request: ChatRequest, model: Model, meter: Meter) -> Usage:
@@ -405,17 +389,24 @@ class Pipeline:
     def _head(
         self, plan: Plan, model: Model, tab: Tab, system_fingerprint: str | None
     ) -> ResponseHead:
-        choices = plan.request.choices
-        draw = self._noise.draw
+        conversation = tab.conversation
         return ResponseHead(
             request_id=tab.arrival.request_id,
-            response_id=draw(32),
+            response_id=self._noise.draw(32),
             created_s=int(tab.arrival.unix_s),
             model=model.id,
-            session_id=tab.session_id or uuid4(draw(32)),
-            completion_ids=tuple([uuid4(draw(32)) for _ in range(choices)]),
+            session_id=tab.session_id,
+            completion_ids=(
+                self._completion_ids(plan.request.choices)
+                if conversation is None
+                else conversation.completion_ids
+            ),
             system_fingerprint=system_fingerprint or model.system_fingerprint,
         )
+
+    def _completion_ids(self, choices: int) -> tuple[str, ...]:
+        draw = self._noise.draw
+        return tuple([uuid4(draw(32)) for _ in range(choices)])
 
     async def count_input(self, request: ChatRequest, model: Model) -> InputCount:
         """The prompt's tokens: exact where the provider can tell, else estimated."""
@@ -492,6 +483,10 @@ async def _settle_last(batch: list[StreamEvent], tab: Tab) -> None:
     meter = tab.meter
     assert meter is not None
     assert meter.usage is not None
+    total = tab.with_earlier_rounds(meter.usage)
+    if total is not meter.usage:
+        # Before the settlement: what is kept of the answer says so too.
+        _put_usage(batch, total)
     usage = await tab.settle(meter.usage, meter.reason)
     if usage is not meter.usage:
         _put_usage(batch, usage)

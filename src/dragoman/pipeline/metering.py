@@ -36,6 +36,11 @@ class Meter:
         """Whether every choice has finished."""
         return self._finished == self._choices
 
+    @property
+    def produced_bytes(self) -> int:
+        """Of text and arguments, in UTF-8."""
+        return self._size
+
     def feed(self, events: Sequence[StreamEvent]) -> bool:
         """Whether `events` end the answer and lack its usage."""
         for event in events:
@@ -66,3 +71,15 @@ def _words_of(event: PartStarted) -> str:
     if type(part) is ToolCall:
         return part.name + part.arguments
     return part.json if type(part) is Opaque else part.text  # type: ignore[union-attr]
+
+
+def sum_usage(first: Usage, second: Usage) -> Usage:
+    """The tokens of both, without what they cost."""
+    return Usage(
+        input_tokens=first.input_tokens + second.input_tokens,
+        output_tokens=first.output_tokens + second.output_tokens,
+        cached_input_tokens=first.cached_input_tokens + second.cached_input_tokens,
+        cache_write_tokens=first.cache_write_tokens + second.cache_write_tokens,
+        reasoning_tokens=first.reasoning_tokens + second.reasoning_tokens,
+        is_estimated=first.is_estimated or second.is_estimated,
+    )

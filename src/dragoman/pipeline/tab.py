@@ -21,19 +21,20 @@ from typing import Literal
 import msgspec
 
 from dragoman.chat import NO_CONTEXT, ChatRequest, NanoUSD, Usage
-from dragoman.errors import DragomanError
-from dragoman.pipeline.metering import Meter
+from dragoman.errors import DragomanError, FirstTokenTimeout
+from dragoman.pipeline.metering import Meter, sum_usage
 from dragoman.policy.idempotency import AnswerKeeper, Replay, make_claim, read_answer
+from dragoman.policy.interactions.keeping import Conversation
 from dragoman.policy.limits import Admission, Limiter, TokenAsk
 from dragoman.policy.prices import PriceBook
 from dragoman.policy.routing import estimate_input_tokens
-from dragoman.ports import Accounting, Clock, Dialect
+from dragoman.ports import Accounting, Clock, Dialect, Keep
 from dragoman.records.hold import Hold, HoldAsk, Quote
 from dragoman.records.idempotency import Claim
 from dragoman.records.model import Model
-from dragoman.records.price import Price
+from dragoman.records.price import MILLION, Price
 from dragoman.records.principal import Principal
-from dragoman.records.usage_record import CHARGED, NO_USAGE, Attempt, UsageRecord, UsageStatus
+from dragoman.records.usage_record import NO_USAGE, Attempt, UsageRecord, UsageStatus
 
 CHECKPOINT_EVERY_S = 1.0
 MAX_NAME_CHARS = 200
@@ -68,6 +69,8 @@ class Tab:
         "_checked_s",
         "_claim",
         "_clock",
+        "_earlier_cost_micro",
+        "_earlier_usage",
         "_first_token_s",
         "_hold",
         "_intent",
@@ -82,12 +85,14 @@ class Tab:
         "_targets",
         "admission",
         "arrival",
+        "conversation",
         "dialect",
         "error",
         "input_tokens",
         "keeper",
         "meter",
         "principal",
+        "project",
         "request",
         "session_id",
     )
@@ -111,7 +116,11 @@ class Tab:
         """As far as it is known yet."""
         self.error: DragomanError | None = None
         """What the client is told instead of an answer."""
-        self.session_id: str | None = None
+        self.project = principal.project
+        """Key of the project that is asked; else what the key says."""
+        self.conversation: Conversation | None = None
+        """Gathers what is kept of a request to a project."""
+        self.session_id = ""
         self.input_tokens: int | None = None
         """Counted or guessed, where that was needed."""
         self.keeper: AnswerKeeper | None = None
@@ -130,6 +139,10 @@ class Tab:
         self._is_asking = False
         self.meter: Meter | None = None
         self._attempts: tuple[Attempt, ...] = ()
+        self._earlier_usage: Usage | None = None
+        """Of rounds that have ended, where there are several."""
+        self._earlier_cost_micro = 0
+        """Of the same, before it is rounded."""
         self._asked_s = 0.0
         self._first_token_s: float | None = None
         self._checked_s = 0.0
@@ -223,7 +236,7 @@ class Tab:
             request_id=self.arrival.request_id,
             account_id=principal.account.id,
             key_id=principal.key_id,
-            project=principal.project,
+            project=self.project,
             dialect=self.dialect.name,
             model_asked=asked[:MAX_NAME_CHARS] if asked is not None else None,
             is_stream=request is not None and request.stream,
@@ -244,11 +257,42 @@ class Tab:
         self.meter = None
         self._first_token_s = None
         self._asked_s = self._clock.monotonic_s()
+        if self.conversation is not None:
+            self.conversation.begin()
 
     def end_attempt(self, error: str) -> None:
         """The target has failed, for the reason of that code."""
         self._attempts += (self._attempt(error),)
         self._is_asking = False
+
+    def end_round(self) -> None:
+        """The target has answered, and a model is asked again: what this round used is added to the request's."""
+        meter, price = self.meter, self._price
+        assert meter is not None
+        assert meter.usage is not None, "a round ends with its answer"
+        self._earlier_usage = self.with_earlier_rounds(meter.usage)
+        if price is not None:
+            self._earlier_cost_micro += price.cost_micro(meter.usage)
+        self._attempts += (self._attempt(None),)
+        self._is_asking = False
+        self.meter = None
+
+    def with_earlier_rounds(self, usage: Usage) -> Usage:
+        """What the request has used, with `usage` in its last round; the same where that is the only one."""
+        earlier = self._earlier_usage
+        return usage if earlier is None else sum_usage(earlier, usage)
+
+    def _cost(self, usage: Usage) -> NanoUSD | None:
+        """What the request costs, with `usage` in its last round: rounded down once. `None`: nothing has a price."""
+        price = self._price
+        if self._earlier_usage is None:
+            return None if price is None else price.cost(usage)
+        micro = self._earlier_cost_micro
+        if price is not None:
+            micro += price.cost_micro(usage)
+        elif not micro:
+            return None
+        return NanoUSD(micro // MILLION)
 
     def _attempt(self, error: str | None) -> Attempt:
         model = self._model
@@ -285,7 +329,7 @@ class Tab:
             return
         self._checked_s = now_s
         if self._hold is not None and not self.is_whole:
-            self._accounting.checkpoint(self._hold, self._produced())
+            self._accounting.checkpoint(self._hold, self.with_earlier_rounds(self._produced()))
 
     def _produced(self) -> Usage:
         """What there is so far, by our own count, unless the provider has told."""
@@ -306,18 +350,18 @@ class Tab:
     # --- Leaving ---
 
     async def settle(self, usage: Usage, finish_reason: str | None) -> Usage:
-        """Charge for a whole answer. Returns once that is durable, with what it cost.
+        """Charge for a whole answer, whose last round used `usage`. Returns once that is durable, with all that
+        was used and what it cost.
 
         Raises `StoreUnavailable` where it cannot be made durable: the answer must not be given then.
         """
-        price = self._price
-        answer: bytes | None = None
-        if self.keeper is not None:
-            answer = self.keeper.answer(price.cost(usage) if price is not None else None)
+        cost = self._cost(usage)
+        answer = self.keeper.answer(cost) if self.keeper is not None else None
         kept = await self._settle(
-            "ok", usage, finish_reason=finish_reason, http_status=200, answer=answer
+            "ok", usage, cost, finish_reason=finish_reason, http_status=200, answer=answer
         )
-        if price is None:
+        usage = self.with_earlier_rounds(usage)
+        if cost is None:
             return usage
         return msgspec.structs.replace(usage, cost_nano_usd=kept.cost_nano_usd)
 
@@ -334,12 +378,12 @@ class Tab:
             usage = self._produced()
             if usage is NO_USAGE and self._is_asking:
                 usage = self._estimated(0)
-            self._settle("client_gone", usage, http_status=http_status)
+            self._settle("client_gone", usage, self._cost(usage), http_status=http_status)
         else:
             code = "draining" if why == "server_stops" else "internal"
             if self.error is not None:
                 code = self.error.code
-            self._settle("failed", self._produced(), error=code, http_status=http_status)
+            self._settle("failed", self._produced(), None, error=code, http_status=http_status)
 
     def _refuse(self, http_status: int) -> None:
         self._is_closed = True
@@ -371,16 +415,18 @@ class Tab:
         self,
         status: UsageStatus,
         usage: Usage,
+        cost: NanoUSD | None,
         *,
         finish_reason: str | None = None,
         error: str | None = None,
         http_status: int = 0,
         answer: bytes | None = None,
     ) -> Awaitable[UsageRecord]:
-        """The one place where a hold ends."""
+        """The one place where a hold ends; `usage` is the last round's, `cost` the whole request's."""
         hold, intent, model = self._hold, self._intent, self._model
         assert hold is not None
         assert intent is not None
+        usage = self.with_earlier_rounds(usage)
         self._is_closed = True
         price = self._price
         attempts = self._attempts
@@ -392,9 +438,7 @@ class Tab:
             model=model.id if model is not None else None,
             provider=model.provider if model is not None else None,
             usage=usage,
-            cost_nano_usd=(
-                price.cost(usage) if price is not None and status in CHARGED else NanoUSD(0)
-            ),
+            cost_nano_usd=NanoUSD(0) if cost is None else cost,
             hold_nano_usd=hold.amount,
             price_id=price.id if price is not None else None,
             queued_ms=_ms(self._asked_s - arrived_s) if model is not None else None,
@@ -406,9 +450,24 @@ class Tab:
             error=error,
             attempts=attempts,
         )
-        settled = self._accounting.settle(hold, record, claim=self._claim, answer=answer)
+        keep = self._keep()
+        if keep is None:
+            settled = self._accounting.settle(hold, record, claim=self._claim, answer=answer)
+        else:
+            settled = self._accounting.settle(
+                hold, record, claim=self._claim, answer=answer, keep=keep
+            )
         self._release(usage.total_tokens)
         return settled
+
+    def _keep(self) -> Keep | None:
+        """What makes the rows of a request to a project, unless that was refused, by a target say."""
+        error = self.error
+        if self.conversation is None or (
+            error is not None and error.blame == "client" and error.code != FirstTokenTimeout.code
+        ):
+            return None
+        return self.conversation.keep()
 
     def _release(self, tokens: int) -> None:
         if self.admission is not None:

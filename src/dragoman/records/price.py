@@ -54,6 +54,10 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
 
     def cost(self, usage: Usage) -> NanoUSD:
         """What `usage` costs: the sum is rounded down, once."""
+        return NanoUSD(self.cost_micro(usage) // MILLION)
+
+    def cost_micro(self, usage: Usage) -> int:
+        """The same before it is rounded, in millionths of a nano-USD: of several, the sum is what is rounded."""
         tier = self.tier(usage.input_tokens)
         plain = usage.input_tokens
         total = usage.output_tokens * tier.output
@@ -63,4 +67,4 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
             written = min(usage.cache_write_tokens, plain - cached)
             plain -= cached + written
             total += cached * tier.cached_input + written * tier.cache_write
-        return NanoUSD((total + plain * tier.input) // MILLION)
+        return total + plain * tier.input

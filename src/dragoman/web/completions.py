@@ -95,7 +95,7 @@ class CompletionRoute(Route):
             tab.enter()
             limits = self._limits
             body = await call.read_body(limits.max_body_bytes, limits.body_timeout_s)
-            plan = self._pipeline.admit(self.dialect.decode_request(body, call.headers), tab)
+            plan = await self._pipeline.admit(self.dialect.decode_request(body, call.headers), tab)
             replay = await _replay_of(call, plan, tab, body)
             if replay is not None:
                 await self._replay(call, plan, tab, replay)
@@ -325,7 +325,7 @@ class CountTokensRoute(Route):
             tab.enter()
             limits = self._limits
             body = await call.read_body(limits.max_body_bytes, limits.body_timeout_s)
-            plan = self._pipeline.admit(self._decode(body, call.headers), tab)
+            plan = await self._pipeline.admit(self._decode(body, call.headers), tab)
             count = await self._pipeline.count_input(plan.request, plan.targets[0])
         except DragomanError as error:
             tab.error = error

@@ -1,0 +1,16 @@
+"""A request that was admitted."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dragoman.chat import ChatRequest
+from dragoman.records.model import Model
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """An admitted request: what will be asked, and of whom, in order."""
+
+    request: ChatRequest
+    targets: tuple[Model, ...]
+    max_ttft_ms: int | None
