@@ -7,7 +7,6 @@ was cut off in between is made again: receivers see the same id twice, never non
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import random
@@ -27,6 +26,7 @@ from dragoman.ports.alerts import AlertOutbox
 from dragoman.records.account import Account, AccountId
 from dragoman.records.alert import Alert
 from dragoman.records.provider import Timeouts
+from dragoman.stores.private_files import lock_now
 
 LOCK_FILE = "alerts.lock"
 POLL_S = 2.0
@@ -176,18 +176,10 @@ class AlertDelivery:
 def _try_lock(path: Path) -> int | None:
     """The open lock file, held until it is closed; `None`: another process holds it, or it cannot be had."""
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return lock_now(path)
     except OSError as error:
         _log.warning("alerts are not sent: %s: %s", path, error.strerror)
         return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        if not isinstance(error, BlockingIOError):
-            _log.warning("alerts are not sent: %s: %s", path, error.strerror)
-        return None
-    return handle
 
 
 class AlertStore(Outbox, Protocol):

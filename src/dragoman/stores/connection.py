@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dragoman.errors import Conflict, InvalidRequest, StoreUnavailable, UnknownEntity
+from dragoman.stores.private_files import open_private
 from dragoman.stores.store_failed import StoreFailed
 
 DATABASE_NAME = "dragoman.db"
@@ -25,7 +26,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
     Raises `sqlite3.Error` or `OSError`.
     """
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    os.close(open_private(path))
     connection = sqlite3.connect(
         path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )

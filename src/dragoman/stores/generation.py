@@ -11,6 +11,8 @@ import mmap
 import os
 from pathlib import Path
 
+from dragoman.stores.private_files import open_private
+
 _BYTES = 8
 _MASK = (1 << 64) - 1
 
@@ -19,7 +21,7 @@ class Generation:
     __slots__ = ("_file", "_map", "_view")
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = open_private(path)
         try:
             # Growing is idempotent; shrinking would crash the readers, so it never happens.
             if os.fstat(self._file).st_size < _BYTES:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +10,7 @@ from dragoman.stores.connection import DATABASE_NAME, connect, read_version
 from dragoman.stores.creation import create_schema
 from dragoman.stores.database import Database
 from dragoman.stores.generation import Generation
+from dragoman.stores.private_files import alone
 from dragoman.stores.revisions import HEAD, REVISIONS
 from dragoman.stores.sqlite import SqliteStore
 from dragoman.stores.store_failed import StoreFailed
@@ -76,7 +73,7 @@ def inspect_schema(data_dir: Path) -> SchemaState:
 
 
 def _bring_to_head(connection: sqlite3.Connection, path: Path) -> None:
-    with _alone(path.with_name(LOCK_NAME)):
+    with alone(path.with_name(LOCK_NAME)):
         version = read_version(connection)
         if version == HEAD:
             return
@@ -93,17 +90,6 @@ def _bring_to_head(connection: sqlite3.Connection, path: Path) -> None:
         from dragoman.stores.migrate import upgrade_sqlite  # noqa: PLC0415 - 0.6 s, seldom needed
 
         upgrade_sqlite(lambda: connect(path))
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the lock file at `path`; it ends with the process, however that ends."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)
 
 
 def _explain(path: Path, error: sqlite3.Error) -> str:

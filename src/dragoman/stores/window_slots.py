@@ -26,6 +26,7 @@ from pathlib import Path
 from dragoman.errors import StoreUnavailable
 from dragoman.ports import Clock
 from dragoman.ports.limits import WINDOW_S, Subject
+from dragoman.stores.private_files import open_private
 
 MAX_WORKERS = 64
 MAX_SUBJECTS = 8192
@@ -65,7 +66,7 @@ class WindowSlots:
         self._tags: dict[int, int] = {}
         """What is written on the slots that this process knows, if they are still whose they were."""
         identity = b"\n".join((_LAYOUT, (boot or _boot_id()).encode()))[:_IDENTITY_BYTES]
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = open_private(path)
         try:
             self._open(identity.ljust(_IDENTITY_BYTES, b"\0"))
         except OSError as error:

@@ -22,8 +22,9 @@ import msgspec
 from dragoman.chat import NanoUSD, Usage
 from dragoman.errors import StoreUnavailable
 from dragoman.records.usage_record import UsageRecord
-from dragoman.stores.ledger.mapping import PAGE, map_allocated, open_private
+from dragoman.stores.ledger.mapping import PAGE, map_allocated
 from dragoman.stores.ledger.shared_words import SEATS
+from dragoman.stores.private_files import open_private
 
 SLOT_BYTES = 2048
 SEGMENT_SLOTS = 1024

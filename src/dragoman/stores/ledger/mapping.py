@@ -8,14 +8,8 @@ from __future__ import annotations
 
 import mmap
 import os
-from pathlib import Path
 
 PAGE = 4096
-
-
-def open_private(path: Path) -> int:
-    """Open or make a file for its owner only."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def map_allocated(file: int, length: int, offset: int = 0) -> mmap.mmap:

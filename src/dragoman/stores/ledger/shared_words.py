@@ -14,7 +14,8 @@ import os
 import zlib
 from pathlib import Path
 
-from dragoman.stores.ledger.mapping import PAGE, map_allocated, open_private
+from dragoman.stores.ledger.mapping import PAGE, map_allocated
+from dragoman.stores.private_files import open_private
 
 WORDS = 4096
 SEATS = 128

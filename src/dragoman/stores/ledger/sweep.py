@@ -19,7 +19,8 @@ from dragoman.stores.compiled import ledger as sql
 from dragoman.stores.ledger.journal import JournalDamaged, read_intents, read_seat
 from dragoman.stores.ledger.rows import Rollups, Row, record_row
 from dragoman.stores.ledger.shared_words import SharedWords
-from dragoman.stores.ledger.worker import JOURNAL_SUFFIX, WORDS_NAME, alone, lease_ids
+from dragoman.stores.ledger.worker import JOURNAL_SUFFIX, LOCK_NAME, WORDS_NAME, lease_ids
+from dragoman.stores.private_files import alone
 
 _log = logging.getLogger("dragoman.ledger")
 
@@ -31,7 +32,7 @@ def sweep(connection: sqlite3.Connection, run_dir: Path, now_s: float) -> list[U
 
     Raises `sqlite3.Error`, `OSError`.
     """
-    with alone(run_dir):
+    with alone(run_dir / LOCK_NAME):
         return sweep_alone(connection, run_dir, now_s)
 
 

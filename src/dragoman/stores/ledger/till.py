@@ -25,7 +25,8 @@ from dragoman.stores.ledger.purse import Purse
 from dragoman.stores.ledger.purses import Purses
 from dragoman.stores.ledger.sweep import sweep, sweep_alone
 from dragoman.stores.ledger.transaction import Transaction
-from dragoman.stores.ledger.worker import RUN_DIR, Worker, alone, enter
+from dragoman.stores.ledger.worker import LOCK_NAME, RUN_DIR, Worker, enter
+from dragoman.stores.private_files import alone
 from dragoman.stores.store_failed import StoreFailed
 
 _log = logging.getLogger("dragoman.ledger")
@@ -185,7 +186,7 @@ class Till:
         try:
             self.perform([ReturnJob(purse) for purse in list(self._purses.filled)])
             if not self._open and self.worker.journal.taken() == 0:
-                with alone(self._run_dir):
+                with alone(self._run_dir / LOCK_NAME):
                     is_clean = self._leave()
         except sqlite3.Error as error:
             _log.warning(
@@ -219,7 +220,7 @@ def open_till(data_dir: Path, clock: Clock, *, workers: int, slice_nano_usd: int
         run_dir.mkdir(mode=0o700, exist_ok=True)
         connection = connect(data_dir / DATABASE_NAME, _SWEEP_WAIT_S)
         try:
-            with alone(run_dir):
+            with alone(run_dir / LOCK_NAME):
                 interrupted = sweep_alone(connection, run_dir, clock.unix_s())
                 worker = enter(connection, run_dir, clock.unix_s(), slice_nano_usd, workers)
             connection.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_S * 1000)}")

@@ -6,26 +6,24 @@ the process ends, however it ends, and not before.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import socket
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from dragoman.stores.compiled import ledger as sql
 from dragoman.stores.ledger.claims import Claims
 from dragoman.stores.ledger.journal import Journal, JournalDamaged, read_seat
-from dragoman.stores.ledger.mapping import open_private
 from dragoman.stores.ledger.shared_words import SEATS, SharedWords
 from dragoman.stores.months import Calendar
+from dragoman.stores.private_files import open_private
 from dragoman.stores.store_failed import StoreFailed
 
 RUN_DIR = "run"
 WORDS_NAME = "slices"
 LOCK_NAME = "workers.lock"
+"""One process at a time enters, or sweeps."""
 JOURNAL_SUFFIX = ".journal"
 _HOUSE_SUFFIX = ".house"
 
@@ -79,7 +77,7 @@ def enter(
     slice_nano_usd: int,
     workers: int,
 ) -> Worker:
-    """Become one of the processes that serve; call it `alone`. Raises `sqlite3.Error`, `OSError`."""
+    """Become one of the processes that serve; call it alone (`LOCK_NAME`). Raises `sqlite3.Error`, `OSError`."""
     worker_id = f"worker_{secrets.token_hex(10)}"
     words = SharedWords(run_dir / WORDS_NAME)
     try:
@@ -101,17 +99,6 @@ def enter(
         words.close()
         raise
     return Worker(worker_id, journal, words, slice_nano_usd, workers)
-
-
-@contextmanager
-def alone(run_dir: Path) -> Iterator[None]:
-    """One process at a time enters, or sweeps; the lock ends with the process, however that ends."""
-    file = open_private(run_dir / LOCK_NAME)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)
 
 
 def _free_seat(run_dir: Path) -> int:
