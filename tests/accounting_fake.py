@@ -13,8 +13,10 @@ import msgspec
 
 from dragoman.chat import NanoUSD, Usage
 from dragoman.errors import Conflict, StoreUnavailable
+from dragoman.ports.accounting import Keep
 from dragoman.records.hold import Hold, HoldAsk
 from dragoman.records.idempotency import Claim, KeptAnswer
+from dragoman.records.interaction import Interaction
 from dragoman.records.usage_record import CHARGED, UsageRecord
 
 
@@ -28,6 +30,7 @@ class FakeAccounting:
         self.checkpoints: list[Usage] = []
         self.asks: list[HoldAsk] = []
         self.answers: list[bytes | None] = []
+        self.interactions: list[Interaction] = []
         self.open_holds: dict[str, Hold] = {}
         self.is_asked_first = False
         """Holds come from the database only."""
@@ -86,6 +89,7 @@ class FakeAccounting:
         *,
         claim: Claim | None = None,
         answer: bytes | None = None,
+        keep: Keep | None = None,
     ) -> Awaitable[UsageRecord]:
         assert self.open_holds.pop(hold.request_id, None) == hold, "settled twice, or never held"
         assert record.request_id == hold.request_id
@@ -101,6 +105,8 @@ class FakeAccounting:
         self.settled.append(kept)
         self.was_settled.set()
         self.answers.append(answer)
+        if keep is not None:
+            self.interactions += keep(kept)
         if claim is not None:
             place = (claim.key_id, claim.idempotency_key)
             if answer is not None:

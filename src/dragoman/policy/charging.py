@@ -16,6 +16,7 @@ from dragoman.errors import Forbidden
 from dragoman.policy.limits import TokenAsk
 from dragoman.policy.prices import PriceBook
 from dragoman.policy.routing import MIN_GUESSED_LIMIT, estimate_input_tokens, system_prompt_of
+from dragoman.ports.accounting import Keep
 from dragoman.records.hold import Hold, HoldAsk, Quote
 from dragoman.records.idempotency import Claim, KeptAnswer
 from dragoman.records.model import Model
@@ -161,6 +162,7 @@ class Unaccounted:
         *,
         claim: Claim | None = None,  # noqa: ARG002
         answer: bytes | None = None,  # noqa: ARG002
+        keep: Keep | None = None,  # noqa: ARG002
     ) -> Awaitable[UsageRecord]:
         return _Kept(record)
 

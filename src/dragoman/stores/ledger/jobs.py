@@ -9,9 +9,11 @@ import asyncio
 
 from dragoman.chat import NanoUSD
 from dragoman.errors import DragomanError
+from dragoman.ports.accounting import Keep
 from dragoman.records.account import Account, AccountId
 from dragoman.records.hold import HoldAsk
 from dragoman.records.idempotency import Claim, KeptAnswer
+from dragoman.records.interaction import Interaction
 from dragoman.records.usage_record import UsageRecord
 from dragoman.stores.ledger.purse import Purse
 
@@ -54,7 +56,9 @@ class SettleJob(Job):
         "answer",
         "claim",
         "held",
+        "interactions",
         "is_refused",
+        "keep",
         "kept",
         "record",
         "settled",
@@ -72,6 +76,9 @@ class SettleJob(Job):
         """Of the journal, to be cleared once this is durable."""
         self.claim: Claim | None = None
         self.answer: bytes | None = None
+        self.keep: Keep | None = None
+        self.interactions: tuple[Interaction, ...] | None = None
+        """What `keep` made, once it was asked."""
         self.kept: UsageRecord | None = None
         """The record as it is kept."""
         self.is_refused = False

@@ -14,6 +14,7 @@ from pathlib import Path
 from dragoman.chat import Usage
 from dragoman.errors import StoreUnavailable
 from dragoman.ports import Clock
+from dragoman.ports.accounting import Keep
 from dragoman.records.hold import Hold, HoldAsk
 from dragoman.records.idempotency import Claim, KeptAnswer
 from dragoman.records.key import KeyId
@@ -136,6 +137,7 @@ class SqliteLedger:
         *,
         claim: Claim | None = None,
         answer: bytes | None = None,
+        keep: Keep | None = None,
     ) -> Awaitable[UsageRecord]:
         loop = self._running()
         if self._is_closed:
@@ -153,7 +155,7 @@ class SqliteLedger:
             settled = loop.create_future()
             self._put(RecallJob(record, settled))
             return settled
-        job.claim, job.answer = claim, answer
+        job.claim, job.answer, job.keep = claim, answer, keep
         settled = loop.create_future()
         job.settled = settled
         self._settling[record.request_id] = settled

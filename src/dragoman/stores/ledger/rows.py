@@ -7,13 +7,11 @@ from operator import add
 
 import msgspec
 
-from dragoman.chat import Usage
 from dragoman.records.usage_record import UsageRecord
 from dragoman.stores.appending import Value
+from dragoman.stores.token_counts import token_counts
 
 DAY_S = 86_400
-_MOST_TOKENS = 1 << 53
-"""A provider may claim any number; sums of this one still fit the database's integers."""
 _LABEL_CHARS, _LABEL_VALUE_CHARS = 200, 500
 
 Row = tuple[Value, ...]
@@ -24,7 +22,7 @@ _encode = msgspec.json.Encoder().encode
 def record_row(record: UsageRecord, cost: int, hold: int) -> Row:
     """In the order of the table's columns. Labels are a JSON object, tags and attempts JSON arrays."""
     usage = record.usage
-    input_, cached, written, output, reasoning = _counts(usage)
+    input_, cached, written, output, reasoning = token_counts(usage)
     return (
         record.request_id,
         record.account_id,
@@ -60,20 +58,6 @@ def record_row(record: UsageRecord, cost: int, hold: int) -> Row:
     )
 
 
-def _counts(usage: Usage) -> tuple[int, ...]:
-    """Tokens, in the order of the tables' columns, as far as the database can count."""
-    counts = (
-        usage.input_tokens,
-        usage.cached_input_tokens,
-        usage.cache_write_tokens,
-        usage.output_tokens,
-        usage.reasoning_tokens,
-    )
-    if min(counts) >= 0 and max(counts) <= _MOST_TOKENS:
-        return counts
-    return tuple([max(0, min(count, _MOST_TOKENS)) for count in counts])
-
-
 class Rollups:
     """Sums over the records of one transaction, so that each row of them is touched once."""
 
@@ -86,7 +70,7 @@ class Rollups:
     def add(self, record: UsageRecord, cost: int) -> None:
         usage = record.usage
         day = int(record.started_s // DAY_S)
-        counts = (1, *_counts(usage), cost, int(usage.is_estimated))
+        counts = (1, *token_counts(usage), cost, int(usage.is_estimated))
         account = record.account_id
         key = (
             day,

@@ -16,11 +16,14 @@ import msgspec
 from dragoman.chat import NanoUSD
 from dragoman.errors import Conflict, InsufficientCredits
 from dragoman.records.account import Account, AccountId
+from dragoman.records.interaction import Interaction
 from dragoman.records.usage_record import CHARGED, UsageRecord
 from dragoman.stores.appending import Appending, positional
 from dragoman.stores.compiled import ledger as sql
+from dragoman.stores.interaction_writing import add_interactions
 from dragoman.stores.ledger import alerts
 from dragoman.stores.ledger.account_book import AccountBook
+from dragoman.stores.ledger.conversations import kept_interactions
 from dragoman.stores.ledger.jobs import (
     ClaimJob,
     GiveUpJob,
@@ -74,6 +77,7 @@ class Transaction:
         self._entries: list[Row] = []
         self._records: list[Row] = []
         self._rollups = Rollups()
+        self._interactions: list[Interaction] = []
         self._must_return: set[int] = set()
 
     def perform(self, jobs: Sequence[Job], *, may_repeat: bool) -> None:
@@ -141,6 +145,8 @@ class Transaction:
             job.kept = record
             self._records.append(record_row(record, charge, held))
             self._rollups.add(record, charge)
+            if job.keep is not None:
+                self._interactions += kept_interactions(job, job.keep, record)
         if job.claim is not None and repeated is None:
             claims = self._worker.claims
             if record is not None and record.status == "ok":
@@ -320,6 +326,8 @@ class Transaction:
             labels = self._rollups.labels()
             if labels:
                 connection.executemany(_ADD_LABEL, labels)
+        if self._interactions:
+            add_interactions(connection, self._interactions)
         # Under the write lock, which every process that leases holds in its turn.
         for word in self._must_return:
             self._worker.raise_epoch(word)

@@ -19,6 +19,7 @@ import msgspec
 from dragoman.chat import NanoUSD
 from dragoman.errors import StoreUnavailable
 from dragoman.ports import Clock
+from dragoman.stores.ledger.conversations import make_storable
 from dragoman.stores.ledger.jobs import (
     ClaimJob,
     HoldJob,
@@ -148,7 +149,7 @@ class Writer:
         left: list[Job] = []
         for job in batch:
             try:
-                self._till.perform([job], may_repeat=True)
+                self._write_one(job)
             except _UNWRITABLE as error:
                 self._drop(job, error)
                 continue
@@ -157,6 +158,29 @@ class Writer:
                 continue
             self._deliver([job])
         return left
+
+    def _write_one(self, job: Job) -> None:
+        try:
+            self._till.perform([job], may_repeat=True)
+        except _UNWRITABLE as error:
+            if not isinstance(job, SettleJob) or job.keep is None:
+                raise
+            self._write_without_words(job, error)
+
+    def _write_without_words(self, job: SettleJob, error: Exception) -> None:
+        """Rather the settlement without the conversation than neither."""
+        request_id = "?" if job.record is None else job.record.request_id
+        _log.error(
+            "the conversation of request %s cannot be kept whole: %s",
+            request_id,
+            type(error).__name__,
+        )
+        make_storable(job)
+        try:
+            self._till.perform([job], may_repeat=True)
+        except _UNWRITABLE:
+            job.keep = None
+            self._till.perform([job], may_repeat=True)
 
     def _drop(self, job: Job, error: Exception) -> None:
         """Its hold and its intent stay until this process ends, so that a sweep records it."""

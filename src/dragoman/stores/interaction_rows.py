@@ -1,0 +1,126 @@
+"""Interactions as rows, and back."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dragoman.chat import NanoUSD, Usage
+from dragoman.records.feedback import Feedback
+from dragoman.records.interaction import Interaction, InteractionContent
+from dragoman.stores.appending import Value
+from dragoman.stores.database import Row
+from dragoman.stores.token_counts import token_counts
+
+_labels = msgspec.json.Decoder(dict[str, str])
+_tags = msgspec.json.Decoder(tuple[str, ...])
+_content = msgspec.json.Decoder(InteractionContent)
+_encode = msgspec.json.Encoder().encode
+
+
+def interaction_row(interaction: Interaction, sequence: int, position: int) -> tuple[Value, ...]:
+    """In the order of the table's columns. Labels are a JSON object, tags a JSON array."""
+    usage = interaction.usage
+    return (
+        sequence,
+        position,
+        interaction.completion_id,
+        interaction.request_id,
+        interaction.choice,
+        interaction.source,
+        interaction.project_id,
+        interaction.account_id,
+        interaction.key_id,
+        interaction.created_s,
+        interaction.session_id,
+        interaction.user,
+        interaction.attached,
+        interaction.model,
+        interaction.template_id,
+        interaction.template_version,
+        _encode(dict(interaction.labels)).decode() if interaction.labels else None,
+        _encode(interaction.tags).decode() if interaction.tags else None,
+        interaction.campaign_id,
+        interaction.unit,
+        interaction.arm,
+        interaction.served_arm,
+        interaction.entered_by,
+        interaction.status,
+        interaction.error,
+        interaction.finish_reason,
+        *token_counts(usage),
+        usage.is_estimated,
+        interaction.cost_nano_usd,
+        interaction.first_token_ms,
+        interaction.total_ms,
+    )
+
+
+def content_text(content: InteractionContent) -> str:
+    """Raises `UnicodeError` for what no database can hold."""
+    return _encode(content).decode()
+
+
+def content_of(text: str) -> InteractionContent:
+    return _content.decode(text)
+
+
+def interaction_of(row: Row) -> Interaction:
+    """From a whole row, in the order of the table's columns; without its words."""
+    (completion_id, request_id, choice, source, project_id, account_id, key_id) = row[2:9]
+    (created_s, session_id, user, attached, model, template_id, template_version) = row[9:16]
+    (labels, tags, campaign_id, unit, arm, served_arm, entered_by) = row[16:23]
+    (status, error, finish_reason, input_, cached, written, output, reasoning) = row[23:31]
+    (is_estimated, cost, first_token_ms, total_ms) = row[31:]
+    return Interaction(
+        completion_id=completion_id,
+        request_id=request_id,
+        choice=choice,
+        source=source,
+        project_id=project_id,
+        account_id=account_id,
+        key_id=key_id,
+        created_s=created_s,
+        session_id=session_id,
+        user=user,
+        attached=attached,
+        model=model,
+        template_id=template_id,
+        template_version=template_version,
+        labels=() if labels is None else tuple(_labels.decode(labels).items()),
+        tags=() if tags is None else _tags.decode(tags),
+        campaign_id=campaign_id,
+        unit=unit,
+        arm=arm,
+        served_arm=served_arm,
+        entered_by=entered_by,
+        status=status,
+        error=error,
+        finish_reason=finish_reason,
+        usage=Usage(
+            input_tokens=input_,
+            output_tokens=output,
+            cached_input_tokens=cached,
+            cache_write_tokens=written,
+            reasoning_tokens=reasoning,
+            is_estimated=bool(is_estimated),
+        ),
+        cost_nano_usd=NanoUSD(cost),
+        first_token_ms=first_token_ms,
+        total_ms=total_ms,
+    )
+
+
+def feedback_of(row: Row) -> Feedback:
+    """From a whole row, in the order of the table's columns."""
+    _, id_, project_id, completion_id, metric_id, value, reason, details, user, created_s = row
+    return Feedback(
+        id=id_,
+        project_id=project_id,
+        completion_id=completion_id,
+        metric_id=metric_id,
+        value=value,
+        reason=reason,
+        details=details,
+        user=user,
+        created_s=created_s,
+    )
