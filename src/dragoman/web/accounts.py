@@ -17,7 +17,7 @@ import msgspec
 
 from dragoman.chat import DialectName
 from dragoman.errors import InvalidRequest, Overloaded, RateLimited
-from dragoman.policy.administration import UsageSum, format_usd, usage_sum
+from dragoman.policy.administration import UsageSum, format_usd, usage_row, usage_sum
 from dragoman.policy.limits import Limiter, SubjectStatus
 from dragoman.policy.routing import ModelDirectory
 from dragoman.ports import Clock, Dialect, MoneyRepository
@@ -197,21 +197,26 @@ class UsageSumsBody(msgspec.Struct, frozen=True, kw_only=True):
 class Readers:
     """A few threads, for questions that may take a while."""
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="reader")
+    def __init__(
+        self, threads: int = THREADS, *, in_all: int = MAX_ASKED, of_one: int = MAX_ASKED_OF_ONE
+    ) -> None:
+        """`in_all` and `of_one` account: how many questions wait or are answered at most."""
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="reader")
+        self._most_in_all = in_all
+        self._most_of_one = of_one
         self._asked: dict[AccountId, int] = {}
         self._asked_in_all = 0
 
     async def ask(self, account_id: AccountId, question: Callable[[], Answer]) -> Answer:
         """Raises `RateLimited` or `Overloaded` where too many wait already."""
         asked = self._asked.get(account_id, 0)
-        if asked >= MAX_ASKED_OF_ONE:
+        if asked >= self._most_of_one:
             raise RateLimited(
-                f"{MAX_ASKED_OF_ONE} such questions of this account are being answered;"
+                f"{self._most_of_one} such questions of this account are being answered;"
                 " wait for one of them.",
                 retry_after_s=1,
             )
-        if self._asked_in_all >= MAX_ASKED:
+        if self._asked_in_all >= self._most_in_all:
             raise Overloaded(
                 "Too many such questions are being answered; try again shortly.", retry_after_s=1
             )
@@ -462,33 +467,5 @@ def _label(text: str | None) -> tuple[str, str] | None:
 
 
 def usage_entry(kept: KeptUsage) -> UsageEntry:
-    record, usage = kept.record, kept.record.usage
-    return UsageEntry(
-        request_id=record.request_id,
-        started_at=datetime.fromtimestamp(record.started_s, UTC),
-        key_id=record.key_id,
-        project=record.project,
-        dialect=record.dialect,
-        model_asked=record.model_asked,
-        model=record.model,
-        is_stream=record.is_stream,
-        status=record.status,
-        http_status=record.http_status,
-        error=record.error,
-        finish_reason=record.finish_reason,
-        input_tokens=usage.input_tokens,
-        cached_input_tokens=usage.cached_input_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
-        output_tokens=usage.output_tokens,
-        reasoning_tokens=usage.reasoning_tokens,
-        is_estimated=usage.is_estimated,
-        cost=format_usd(record.cost_nano_usd),
-        cost_nano_usd=record.cost_nano_usd,
-        queued_ms=record.queued_ms,
-        first_token_ms=record.first_token_ms,
-        total_ms=record.total_ms,
-        session_id=record.session_id,
-        user=record.user,
-        labels=dict(record.labels),
-        tags=record.tags,
-    )
+    """What of the row that everybody is shown is the account's own business."""
+    return msgspec.convert(usage_row(kept.record), UsageEntry, from_attributes=True)

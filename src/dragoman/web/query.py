@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
@@ -15,23 +15,30 @@ MAX_PARAMETERS = 50
 
 def read_query(query: bytes, known: Iterable[str]) -> dict[str, str]:
     """Parameters by name, those without a value left out. Raises `InvalidRequest`."""
+    return {name: values[0] for name, values in read_values(query, known).items()}
+
+
+def read_values(
+    query: bytes, known: Iterable[str], repeatable: Container[str] = ()
+) -> dict[str, list[str]]:
+    """The same with several values, of parameters that may have them."""
     names = tuple(known)
     if len(query) > MAX_QUERY_BYTES:
         raise InvalidRequest(f"the query is longer than {MAX_QUERY_BYTES} bytes")
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for name, value in _pairs(query):
         if name not in names:
             known_ones = f"use {', '.join(names)}" if names else "there are none"
             raise InvalidRequest(
                 f"{name[:60]!r} is not a parameter here; {known_ones}", param=name[:60]
             )
-        if name in found:
+        if name in found and name not in repeatable:
             raise InvalidRequest(f"{name} is given twice", param=name)
         if len(value) > MAX_VALUE_CHARS:
             raise InvalidRequest(
                 f"{name} must have at most {MAX_VALUE_CHARS} characters", param=name
             )
-        found[name] = value
+        found.setdefault(name, []).append(value)
     return found
 
 
