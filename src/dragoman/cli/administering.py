@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dragoman.cli.terminal import Failure, opened_store, out, read_config
+from dragoman.cli.terminal import Failure, err, opened_store, out, read_config
 
 if TYPE_CHECKING:
     from dragoman.config import Config
     from dragoman.policy.administration import Administration
-    from dragoman.policy.routing import ModelDirectory
+    from dragoman.policy.administration.definitions import Definitions
     from dragoman.records.account import Account
     from dragoman.stores import Store
 
@@ -63,15 +63,26 @@ def opened_administration(
             raise Failure(error.message, exit_code=2) from None
 
 
+@contextmanager
+def opened_definitions(config_path: Path | None, data_dir: Path | None) -> Iterator[Definitions]:
+    """What the settings file says of projects and tool servers, over the store."""
+    from dragoman.app.definitions import definitions_of
+
+    settings = read_config(config_path, data_dir=data_dir)
+    with opened_store(settings) as store:
+        yield definitions_of(settings, administration_over(store, settings), store)
+
+
 def administration_over(store: Store, settings: Config) -> Administration:
     """The same, over a store that is open."""
+    from dragoman.app.definitions import configured_models
     from dragoman.policy.administration import Administration
 
     return Administration(
         store,
         SystemClock(),
         f"cli:{_user()}",
-        directory=_directory(settings),
+        directory=configured_models(settings),
         allows_plain_webhooks=settings.webhook_allow_private,
     )
 
@@ -84,19 +95,6 @@ def _user() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return str(os.getuid())
-
-
-def _directory(config: Config) -> ModelDirectory:
-    """The models that can be named, as they are configured; nothing of them is loaded."""
-    from dragoman.policy.routing import ModelDirectory
-    from dragoman.records.model import Model
-
-    local = [
-        Model(id=model.id, provider="local", upstream_name=model.id, aliases=model.aliases)
-        for model in config.local_models
-    ]
-    hosted = [model for provider in config.providers for model in provider.models]
-    return ModelDirectory([*local, *hosted], config.default_model)
 
 
 def find_account(office: Administration, wanted: str) -> Account:
@@ -180,7 +178,9 @@ def none_if_empty(given: list[str] | None) -> tuple[str, ...] | None:
 # --- Answers ------------------------------------------------------------------------------------
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
+def print_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str | None]], *, to_stderr: bool = False
+) -> None:
     """One line a row; headings that begin with `>` stand over numbers, at the right."""
     from rich.table import Table
 
@@ -193,7 +193,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str | None]]) -
         )
     for row in rows:
         table.add_row(*(cell or "" for cell in row))
-    out().print(table)
+    (err() if to_stderr else out()).print(table)
 
 
 def print_fields(fields: Iterable[tuple[str, str | None]]) -> None:

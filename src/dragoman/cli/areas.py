@@ -23,7 +23,7 @@ AREAS = {
     "usage": "List, sum and export what was asked and what it cost.",
     "ledger": "List the entries of the ledger, and verify every balance against them.",
     "audit": "List who changed accounts, keys, plans, prices and money.",
-    "config": "Show the settings that hold, their reference and their JSON Schema.",
+    "config": "Show the settings that hold, and apply the file's projects and tool servers.",
 }
 """By the name of their group: what is said of them. Each is the `NAME_app` of its module."""
 

@@ -152,6 +152,16 @@ def origins(current: Definition, applied: msgspec.Raw | None) -> list[Origin]:
     ]
 
 
+def is_changed_by_applying(difference: Difference, *, force: bool) -> bool:
+    if difference.state in FOLLOWING:
+        return True
+    if not force or difference.state == "same":
+        return False
+    words = difference.path.split(".")
+    # What is gone from the file as a whole, and what has a history, stays.
+    return difference.state != "only_api" or not (len(words) == 2 or words[2] in _WITH_HISTORY)
+
+
 def _with_notes(made: ProjectDefinition, definition: ProjectDefinition) -> ProjectDefinition:
     """With the file's notes on the texts that are the file's."""
     notes = {(each.key, each.text): each.note for each in definition.templates}
