@@ -7,6 +7,9 @@ All of them wait for the store: call them in a thread.
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 from dragoman.policy.administration.accounts import AccountAdministration, AccountStanding
 from dragoman.policy.administration.amounts import format_usd, parse_usd
 from dragoman.policy.administration.desk import Desk
@@ -65,6 +68,10 @@ from dragoman.ports import Clock
 from dragoman.ports.administration import AdministrationStore
 from dragoman.records.audit_event import AuditEvent
 
+if TYPE_CHECKING:
+    from dragoman.policy.administration.campaigns import CampaignAdministration
+    from dragoman.policy.administration.interactions import InteractionAdministration
+
 
 class Administration:
     """On behalf of one actor: `key_…` of an admin key, or `cli:USER`."""
@@ -102,6 +109,24 @@ class Administration:
         self.tool_servers = ToolServerAdministration(desk)
         self.whole_projects = WholeProjects(desk, self.projects, self.templates, self.metrics)
         self._desk = desk
+
+    # These load when they are asked for: much of what they are made of names this package's wishes.
+
+    @cached_property
+    def campaigns(self) -> CampaignAdministration:
+        from dragoman.policy.administration.campaigns import (  # noqa: PLC0415
+            CampaignAdministration,
+        )
+
+        return CampaignAdministration(self._desk)
+
+    @cached_property
+    def interactions(self) -> InteractionAdministration:
+        from dragoman.policy.administration.interactions import (  # noqa: PLC0415
+            InteractionAdministration,
+        )
+
+        return InteractionAdministration(self._desk)
 
     def audit(
         self, *, subject: str | None = None, before: int | None = None, limit: int = 100
