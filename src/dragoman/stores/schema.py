@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TextClause,
     UniqueConstraint,
     text,
 )
@@ -40,6 +41,35 @@ metadata = MetaData(
 Sequence = BigInteger().with_variant(Integer, "sqlite")
 
 
+def _index_of_some(where: TextClause, name: str, *columns: str, unique: bool = False) -> Index:
+    """Of the rows `where` that holds."""
+    return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
+def _counts(*names: str) -> list[Column[int]]:
+    return [Column(name, BigInteger, nullable=False) for name in names]
+
+
+def _limits() -> list[Column[int]]:
+    names = ("requests_per_minute", "tokens_per_minute", "concurrent_requests")
+    return [Column(name, BigInteger) for name in names]
+
+
+def _token_counts() -> list[Column[int]]:
+    kinds = ("input", "cached_input", "cache_write", "output", "reasoning")
+    return _counts(*(f"{kind}_tokens" for kind in kinds))
+
+
+def _usage_sums() -> list[Column[int]]:
+    return [*_counts("requests"), *_token_counts(), *_counts("cost", "estimated")]
+
+
+def _welford_sums(prefix: str = "") -> list[Column[int] | Column[float]]:
+    """Of `records.campaign.Sums`."""
+    numbers = (Column(f"{prefix}{name}", Double, nullable=False) for name in ("mean", "m2"))
+    return [*_counts(f"{prefix}n"), *numbers]
+
+
 # --- Who may call, and who pays -----------------------------------------------------------------
 
 plans = Table(
@@ -47,9 +77,7 @@ plans = Table(
     metadata,
     Column("id", String(64), primary_key=True),
     Column("name", String(200), nullable=False),
-    Column("requests_per_minute", BigInteger),
-    Column("tokens_per_minute", BigInteger),
-    Column("concurrent_requests", BigInteger),
+    *_limits(),
     Column("models", Text),
     Column("created_s", Double, nullable=False),
 )
@@ -94,9 +122,7 @@ keys = Table(
     Column("expires_s", Double),
     Column("last_used_s", Double),
     Column("scopes", Text, nullable=False, server_default="{}"),
-    Column("requests_per_minute", BigInteger),
-    Column("tokens_per_minute", BigInteger),
-    Column("concurrent_requests", BigInteger),
+    *_limits(),
     Column("replaces", String(40)),
     Column("creation_token", String(200)),
     Index("ix_keys_creation", "account_id", "creation_token", unique=True),
@@ -205,11 +231,7 @@ usage_records = Table(
     Column("model", String(200)),
     Column("provider", String(200)),
     Column("is_stream", Boolean, nullable=False),
-    Column("input_tokens", BigInteger, nullable=False),
-    Column("cached_input_tokens", BigInteger, nullable=False),
-    Column("cache_write_tokens", BigInteger, nullable=False),
-    Column("output_tokens", BigInteger, nullable=False),
-    Column("reasoning_tokens", BigInteger, nullable=False),
+    *_token_counts(),
     Column("is_estimated", Boolean, nullable=False),
     Column("cost", BigInteger, nullable=False),
     Column("hold", BigInteger, nullable=False),
@@ -245,14 +267,7 @@ usage_days = Table(
     Column("project", String(200), nullable=False),
     Column("model", String(200), nullable=False),
     Column("status", String(16), nullable=False),
-    Column("requests", BigInteger, nullable=False),
-    Column("input_tokens", BigInteger, nullable=False),
-    Column("cached_input_tokens", BigInteger, nullable=False),
-    Column("cache_write_tokens", BigInteger, nullable=False),
-    Column("output_tokens", BigInteger, nullable=False),
-    Column("reasoning_tokens", BigInteger, nullable=False),
-    Column("cost", BigInteger, nullable=False),
-    Column("estimated", BigInteger, nullable=False),
+    *_usage_sums(),
     PrimaryKeyConstraint("day", "model", "account_id", "key_id", "project", "status"),
     sqlite_with_rowid=False,
 )
@@ -264,14 +279,7 @@ usage_labels = Table(
     Column("account_id", String(40), primary_key=True),
     Column("label", String(200), primary_key=True),
     Column("value", String(500), primary_key=True),
-    Column("requests", BigInteger, nullable=False),
-    Column("input_tokens", BigInteger, nullable=False),
-    Column("cached_input_tokens", BigInteger, nullable=False),
-    Column("cache_write_tokens", BigInteger, nullable=False),
-    Column("output_tokens", BigInteger, nullable=False),
-    Column("reasoning_tokens", BigInteger, nullable=False),
-    Column("cost", BigInteger, nullable=False),
-    Column("estimated", BigInteger, nullable=False),
+    *_usage_sums(),
     sqlite_with_rowid=False,
 )
 
@@ -414,13 +422,7 @@ campaigns = Table(
     UniqueConstraint("project_id", "key"),
     Index("ix_campaigns_metric", "metric_id"),
     # One of a project at a time.
-    Index(
-        "ix_campaigns_active",
-        "project_id",
-        unique=True,
-        sqlite_where=IS_ACTIVE,
-        postgresql_where=IS_ACTIVE,
-    ),
+    _index_of_some(IS_ACTIVE, "ix_campaigns_active", "project_id", unique=True),
 )
 
 # The sums of `records.campaign.Tally`, each kept in the transaction that keeps what it counts, or the
@@ -430,15 +432,9 @@ campaign_arms = Table(
     metadata,
     Column("campaign_id", String(64), primary_key=True),
     Column("arm", String(32), primary_key=True),
-    Column("units", BigInteger, nullable=False),
-    Column("requests", BigInteger, nullable=False),
-    Column("fallbacks", BigInteger, nullable=False),
-    Column("scores_n", BigInteger, nullable=False),
-    Column("scores_mean", Double, nullable=False),
-    Column("scores_m2", Double, nullable=False),
-    Column("later_n", BigInteger, nullable=False),
-    Column("later_mean", Double, nullable=False),
-    Column("later_m2", Double, nullable=False),
+    *_counts("units", "requests", "fallbacks"),
+    *_welford_sums("scores_"),
+    *_welford_sums("later_"),
     sqlite_with_rowid=False,
 )
 
@@ -448,9 +444,7 @@ campaign_guards = Table(
     Column("campaign_id", String(64), primary_key=True),
     Column("arm", String(32), primary_key=True),
     Column("measure", String(32), primary_key=True),
-    Column("n", BigInteger, nullable=False),
-    Column("mean", Double, nullable=False),
-    Column("m2", Double, nullable=False),
+    *_welford_sums(),
     sqlite_with_rowid=False,
 )
 
@@ -474,10 +468,7 @@ campaign_pairs = Table(
     Column("campaign_id", String(64), primary_key=True),
     Column("first_arm", String(32), primary_key=True),
     Column("second_arm", String(32), primary_key=True),
-    Column("wins", BigInteger, nullable=False),
-    Column("losses", BigInteger, nullable=False),
-    Column("ties", BigInteger, nullable=False),
-    Column("later", BigInteger, nullable=False),
+    *_counts("wins", "losses", "ties", "later"),
     sqlite_with_rowid=False,
 )
 
@@ -529,21 +520,12 @@ interactions = Table(
     Column("status", String(16), nullable=False),
     Column("error", String(64)),
     Column("finish_reason", String(32)),
-    Column("input_tokens", BigInteger, nullable=False),
-    Column("cached_input_tokens", BigInteger, nullable=False),
-    Column("cache_write_tokens", BigInteger, nullable=False),
-    Column("output_tokens", BigInteger, nullable=False),
-    Column("reasoning_tokens", BigInteger, nullable=False),
+    *_token_counts(),
     Column("is_estimated", Boolean, nullable=False),
     Column("cost", BigInteger, nullable=False),
     Column("first_token_ms", Double),
     Column("total_ms", Double),
-    Index(
-        "ix_interactions_of_campaigns",
-        "sequence",
-        sqlite_where=_IS_OF_CAMPAIGN,
-        postgresql_where=_IS_OF_CAMPAIGN,
-    ),
+    _index_of_some(_IS_OF_CAMPAIGN, "ix_interactions_of_campaigns", "sequence"),
     sqlite_autoincrement=True,
 )
 
@@ -588,7 +570,7 @@ feedback = Table(
     Column("created_s", Double, nullable=False),
     Index("ix_feedback_completion", "completion_id", "metric_id"),
     Index("ix_feedback_metric", "metric_id"),
-    Index("ix_feedback_user", "end_user", sqlite_where=_IS_OF_USER, postgresql_where=_IS_OF_USER),
+    _index_of_some(_IS_OF_USER, "ix_feedback_user", "end_user"),
     sqlite_autoincrement=True,
 )
 
@@ -608,9 +590,7 @@ comparisons = Table(
     Index("ix_comparisons_preferred", "preferred_id"),
     Index("ix_comparisons_other", "other_id"),
     Index("ix_comparisons_metric", "metric_id"),
-    Index(
-        "ix_comparisons_user", "end_user", sqlite_where=_IS_OF_USER, postgresql_where=_IS_OF_USER
-    ),
+    _index_of_some(_IS_OF_USER, "ix_comparisons_user", "end_user"),
     sqlite_autoincrement=True,
 )
 
@@ -628,6 +608,6 @@ outcomes = Table(
     Index("ix_outcomes_project", "project_id", "created_s"),
     Index("ix_outcomes_session", "session_id", "created_s"),
     Index("ix_outcomes_metric", "metric_id"),
-    Index("ix_outcomes_user", "end_user", sqlite_where=_IS_OF_USER, postgresql_where=_IS_OF_USER),
+    _index_of_some(_IS_OF_USER, "ix_outcomes_user", "end_user"),
     sqlite_autoincrement=True,
 )
