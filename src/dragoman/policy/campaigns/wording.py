@@ -23,6 +23,8 @@ _UNITS: dict[str, str] = {
 _BUILT_IN = frozenset(metric.id for metric in BUILT_IN_METRICS)
 _MOST_DECIMALS = 9
 _LARGEST_WRITTEN_OUT = 1e12
+_MOST_ZEROS = 6
+"""Of the campaigns of which less than one is like that: smaller p-values are exact in appearance alone."""
 
 
 def headline(campaign: Campaign, judgement: Judgement, metric: Metric) -> str:
@@ -172,8 +174,8 @@ def unit_of_metric(campaign: Campaign, metric: Metric) -> str:
 def by_chance(p: float) -> str:
     """Of an always-valid p-value, over all that is tested of a campaign."""
     campaigns = 1
-    for step in range(9):
-        for digit in (1, 2, 5):
+    for step in range(_MOST_ZEROS):
+        for digit in (2, 5, 10):
             if p * digit * 10**step <= 1:
                 campaigns = digit * 10**step
     if campaigns == 1:
@@ -191,6 +193,8 @@ def between(low: float, high: float) -> str:
     while decimals < _MOST_DECIMALS and floor(least * 10**decimals) == 0:
         decimals += 1
     scale = 10**decimals
+    if floor(least * scale) == 0:
+        return f"{least:.2g} to {most:.2g}"
     return f"{floor(least * scale) / scale:,.{decimals}f} to {ceil(most * scale) / scale:,.{decimals}f}"
 
 
