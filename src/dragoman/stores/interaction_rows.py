@@ -7,14 +7,29 @@ import msgspec
 from dragoman.chat import NanoUSD, Usage
 from dragoman.records.feedback import Feedback
 from dragoman.records.interaction import Interaction, InteractionContent
+from dragoman.records.tool_server import ToolCallRecord
 from dragoman.stores.appending import Value
 from dragoman.stores.database import Row
 from dragoman.stores.token_counts import token_counts
 
 _labels = msgspec.json.Decoder(dict[str, str])
 _tags = msgspec.json.Decoder(tuple[str, ...])
-_content = msgspec.json.Decoder(InteractionContent)
 _encode = msgspec.json.Encoder().encode
+_ABSENT = msgspec.Raw()
+
+
+class _KeptContent(msgspec.Struct, frozen=True):
+    """`InteractionContent` as it can be read: JSON as it stands goes together with no other type."""
+
+    messages: msgspec.Raw
+    completion: msgspec.Raw = _ABSENT
+    system_prompt: str | None = None
+    arguments: msgspec.Raw = _ABSENT
+    tools: msgspec.Raw = _ABSENT
+    tool_calls: tuple[ToolCallRecord, ...] = ()
+
+
+_content = msgspec.json.Decoder(_KeptContent)
 
 
 def interaction_row(interaction: Interaction, sequence: int, position: int) -> tuple[Value, ...]:
@@ -61,7 +76,15 @@ def content_text(content: InteractionContent) -> str:
 
 
 def content_of(text: str) -> InteractionContent:
-    return _content.decode(text)
+    kept = _content.decode(text)
+    return InteractionContent(
+        messages=kept.messages,
+        completion=kept.completion or None,
+        system_prompt=kept.system_prompt,
+        arguments=kept.arguments or None,
+        tools=kept.tools or None,
+        tool_calls=kept.tool_calls,
+    )
 
 
 def interaction_of(row: Row) -> Interaction:

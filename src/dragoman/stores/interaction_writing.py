@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 from dragoman.records.interaction import Interaction
 from dragoman.records.metric import MetricId
+from dragoman.records.project import ProjectId
 from dragoman.stores.appending import Appending, Value, positional
 from dragoman.stores.compiled import interactions as sql
+from dragoman.stores.database import Row
 from dragoman.stores.interaction_positions import Positions
-from dragoman.stores.interaction_rows import content_text, interaction_row
+from dragoman.stores.interaction_rows import content_text, interaction_of, interaction_row
 from dragoman.stores.interaction_terms import metric_term, terms_of, words_term
 
 _ADD_INTERACTIONS = Appending(sql.SQLITE_ADD_INTERACTION)
@@ -49,27 +51,27 @@ def add_metric(connection: sqlite3.Connection, completion_id: str, metric_id: Me
 
 
 def delete_words(
-    connection: sqlite3.Connection, interaction: Interaction, sequence: int, position: int
+    connection: sqlite3.Connection, project_id: ProjectId, sequence: int, position: int
 ) -> None:
     """Raises `sqlite3.Error`."""
     connection.execute(sql.SQLITE_DELETE_WORDS, {"position": position})
     connection.execute(sql.SQLITE_DELETE_CONTENT, {"sequence": sequence})
-    connection.execute(_DELETE_TERM, (words_term(interaction.project_id), position))
+    connection.execute(_DELETE_TERM, (words_term(project_id), position))
 
 
-def delete_interaction(
-    connection: sqlite3.Connection, interaction: Interaction, sequence: int, position: int
-) -> tuple[int, int]:
-    """With all that is said of it: how many pieces of feedback, and how many comparisons.
+def delete_interaction(connection: sqlite3.Connection, row: Row) -> tuple[int, int]:
+    """With its words and all that is said of it; how many pieces of feedback, and how many comparisons.
 
     Raises `sqlite3.Error`.
     """
+    sequence, position = row[0], row[1]
+    interaction = interaction_of(row)
     named = {"completion_id": interaction.completion_id}
     terms = terms_of(interaction)
     for (metric_id,) in connection.execute(sql.SQLITE_METRICS_OF, named).fetchall():
         terms.append(metric_term(metric_id))
     connection.executemany(_DELETE_TERM, [(term, position) for term in terms])
-    delete_words(connection, interaction, sequence, position)
+    delete_words(connection, interaction.project_id, sequence, position)
     feedback = connection.execute(sql.SQLITE_DELETE_FEEDBACK_OF, named).rowcount
     comparisons = connection.execute(sql.SQLITE_DELETE_COMPARISONS_OF, named).rowcount
     connection.execute(sql.SQLITE_DELETE_INTERACTION, {"sequence": sequence})

@@ -8,6 +8,8 @@ from dragoman.stores.accounts import AccountArea
 from dragoman.stores.alerts import AlertArea
 from dragoman.stores.audit import AuditArea
 from dragoman.stores.campaigns import CampaignArea
+from dragoman.stores.feedback import FeedbackArea
+from dragoman.stores.interactions import InteractionArea
 from dragoman.stores.keys import KeyArea
 from dragoman.stores.metrics import MetricArea
 from dragoman.stores.money import MoneyArea
@@ -35,6 +37,8 @@ class SqliteStore(
     ToolServerArea,
     MetricArea,
     CampaignArea,
+    InteractionArea,
+    FeedbackArea,
 ):
     """May be used from any thread. Raises `StoreFailed` or `StoreUnavailable`."""
 

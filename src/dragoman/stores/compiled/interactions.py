@@ -37,7 +37,7 @@ SQLITE_WALK_TERM = """\
 SELECT interaction_terms.position FROM interaction_terms WHERE interaction_terms.term = :term AND interaction_terms.position > :after AND interaction_terms.position < :before
 """
 SQLITE_WALK_WORDS = """\
-SELECT rowid AS position FROM interaction_words WHERE words MATCH :words AND rowid > :after AND rowid < :before
+SELECT rowid AS position FROM interaction_words WHERE interaction_words MATCH :words AND rowid > :after AND rowid < :before
 """
 SQLITE_IS_OF_ACCOUNT = """\
 interactions.account_id = :account_id

@@ -64,7 +64,7 @@ STATEMENTS: Mapping[str, ClauseElement] = {
         _term.position < bindparam("before"),
     ),
     "WALK_WORDS": text(
-        "SELECT rowid AS position FROM interaction_words WHERE words MATCH :words"
+        "SELECT rowid AS position FROM interaction_words WHERE interaction_words MATCH :words"
         " AND rowid > :after AND rowid < :before"
     ),
     # Conditions.
