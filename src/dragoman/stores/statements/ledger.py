@@ -18,7 +18,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql import ClauseElement
 
 from dragoman.stores.schema import (
@@ -33,6 +32,7 @@ from dragoman.stores.schema import (
     usage_records,
     workers,
 )
+from dragoman.stores.statements.upserts import plus_row, put_row
 
 # A literal of the text, not a parameter that SQLAlchemy would have to fill in.
 _ZERO: ColumnElement[int] = literal_column("0")
@@ -44,25 +44,11 @@ def _add(table: Table) -> Insert:
     return insert(table).values({name: bindparam(name) for name in names})
 
 
-def _add_up(table: Table) -> ClauseElement:
-    """An insert of sums, which are added to those of the row that has the same key."""
-    names = [column.name for column in table.columns]
-    statement = upsert(table).values({name: bindparam(name) for name in names})
-    sums = [column for column in table.columns if not column.primary_key]
-    return statement.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns),
-        set_={column.name: column + statement.excluded[column.name] for column in sums},
-    )
-
-
 _claim = (
     idempotency.c.key_id == bindparam("key_id"),
     idempotency.c.idempotency_key == bindparam("idempotency_key"),
 )
 _own_claim = (*_claim, idempotency.c.request_id == bindparam("request_id"))
-_lease = upsert(leases).values(
-    worker_id=bindparam("worker_id"), account_id=bindparam("account_id"), amount=bindparam("amount")
-)
 _of_worker = or_(
     leases.c.worker_id == bindparam("worker_id"), leases.c.worker_id == bindparam("house_id")
 )
@@ -92,10 +78,7 @@ STATEMENTS: Mapping[str, ClauseElement] = {
     "LEASES": select(leases.c.worker_id, leases.c.amount).where(
         leases.c.account_id == bindparam("account_id")
     ),
-    "PUT_LEASE": _lease.on_conflict_do_update(
-        index_elements=[leases.c.worker_id, leases.c.account_id],
-        set_={"amount": _lease.excluded.amount},
-    ),
+    "PUT_LEASE": put_row(leases),
     "LEASES_OF_WORKER": select(leases.c.worker_id, leases.c.account_id, leases.c.amount).where(
         _of_worker
     ),
@@ -116,8 +99,8 @@ STATEMENTS: Mapping[str, ClauseElement] = {
     "FIND_RECORD": select(usage_records.c.status, usage_records.c.cost, usage_records.c.hold).where(
         usage_records.c.request_id == bindparam("request_id")
     ),
-    "ADD_DAY": _add_up(usage_days),
-    "ADD_LABEL": _add_up(usage_labels),
+    "ADD_DAY": plus_row(usage_days),
+    "ADD_LABEL": plus_row(usage_labels),
     # Workers.
     "ADD_WORKER": insert(workers),
     "TOUCH_WORKER": (

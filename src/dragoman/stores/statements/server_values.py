@@ -9,13 +9,10 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql import ClauseElement
 
 from dragoman.stores.schema import server_values
-
-_insert = sqlite.insert(server_values)
+from dragoman.stores.statements.upserts import put_row
 
 STATEMENTS: Mapping[str, ClauseElement] = {
     "READ_VALUE": select(server_values.c.value).where(server_values.c.name == bindparam("name")),
-    "ADD_VALUE": _insert.on_conflict_do_nothing(),
-    "PUT_VALUE": _insert.on_conflict_do_update(
-        index_elements=["name"], set_={"value": _insert.excluded["value"]}
-    ),
+    "ADD_VALUE": sqlite.insert(server_values).on_conflict_do_nothing(),
+    "PUT_VALUE": put_row(server_values),
 }
