@@ -14,6 +14,7 @@ from dragoman.pipeline import Books
 from dragoman.policy.charging import Unaccounted
 from dragoman.policy.limits import Limiter
 from dragoman.ports import Clock
+from dragoman.ports.limits import Windows
 from dragoman.stores import Store
 from dragoman.stores.ledger import SqliteLedger, open_ledger
 from dragoman.stores.windows import WindowTable
@@ -22,9 +23,10 @@ from dragoman.stores.windows import WindowTable
 class OpenBooks:
     """The books, and what of them others than the pipeline use."""
 
-    def __init__(self, books: Books, ledger: SqliteLedger) -> None:
+    def __init__(self, books: Books, ledger: SqliteLedger, windows: Windows) -> None:
         self.books = books
         self.ledger = ledger
+        self.windows = windows
 
 
 async def open_books(
@@ -53,4 +55,4 @@ async def open_books(
         # No request is let in before its price is known.
         prices=await open_price_book(config, store, clock),
     )
-    return OpenBooks(books, ledger)
+    return OpenBooks(books, ledger, windows)

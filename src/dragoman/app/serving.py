@@ -27,8 +27,10 @@ from dragoman.dialects.openai import OPENAI
 from dragoman.dialects.studio import STUDIO
 from dragoman.http_client import HttpClient, HttpSettings
 from dragoman.pipeline import Pipeline
+from dragoman.policy.guests import GuestLimits
 from dragoman.policy.keys import KeyRing
 from dragoman.policy.networks import parse_network
+from dragoman.policy.projects import ProjectBook
 from dragoman.policy.routing import ModelDirectory
 from dragoman.ports import Dialect, Provider
 from dragoman.providers.http import HttpProvider
@@ -37,9 +39,17 @@ from dragoman.web.admin.gate import Gate
 from dragoman.web.application import Application, Routes
 from dragoman.web.completions import CompletionRoute, CountTokensRoute, Route, WebLimits
 from dragoman.web.door import Door
+from dragoman.web.guests import Guests
 from dragoman.web.in_flight import InFlight
 from dragoman.web.interface import InterfacePages
-from dragoman.web.neighbours import Health, HealthRoute, ModelListRoute, ModelRoute, StaticRoute
+from dragoman.web.neighbours import (
+    Catalogue,
+    Health,
+    HealthRoute,
+    ModelListRoute,
+    ModelRoute,
+    StaticRoute,
+)
 from dragoman.web.request_log import RequestLog
 from dragoman.web.server import Acceptor, Listener, Stop, listen, run_until_stopped
 
@@ -118,8 +128,15 @@ async def _serve(config: Config, take_seat: Callable[[], Seat]) -> None:
             closing.push_async_callback(provider.aclose)
         opened = await open_books(config, store, clock, seat.index, closing)
         directory = ModelDirectory(models, config.default_model)
+        # Read when a request first names a project.
+        projects = ProjectBook(store, directory, clock, default_limits=config.limits)
         pipeline = Pipeline(
-            directory, providers, clock, opened.books, max_choices=config.max_choices
+            directory,
+            providers,
+            clock,
+            opened.books,
+            max_choices=config.max_choices,
+            projects=projects,
         )
         keys = KeyRing(store, clock, default_limits=config.limits)
         door = Door(
@@ -137,7 +154,15 @@ async def _serve(config: Config, take_seat: Callable[[], Seat]) -> None:
             **self_service_routes(door, store, opened, directory, clock, closing),
             **admin_routes(config, gate, store, opened, directory, clock),
         }
-        application = _application(config, pipeline, door, beside, in_flight, log, clock)
+        guests = Guests(
+            projects,
+            GuestLimits(opened.windows),
+            door,
+            max_body_bytes=config.max_body_bytes,
+            body_timeout_s=BODY_TIMEOUT_S,
+        )
+        routes = {**_completion_routes(config, pipeline, door, guests, in_flight), **beside}
+        application = _application(config, routes, in_flight, log, clock)
 
         async def when_ready() -> None:
             if embedded is not None:
@@ -154,48 +179,62 @@ async def _serve(config: Config, take_seat: Callable[[], Seat]) -> None:
         )
 
 
-def _application(
-    config: Config,
-    pipeline: Pipeline,
-    door: Door,
-    beside: Mapping[str, Route],
-    in_flight: InFlight,
-    log: RequestLog,
-    clock: SystemClock,
-) -> Application:
-    """`beside`: other routes, by path; those that end in a slash take all that is below."""
-    directory = pipeline.directory
+def _completion_routes(
+    config: Config, pipeline: Pipeline, door: Door, guests: Guests, in_flight: InFlight
+) -> dict[str, Route]:
+    """By path, with what tells of models beside them; those that end in a slash take all that is below."""
     limits = WebLimits(
         max_body_bytes=config.max_body_bytes,
         body_timeout_s=BODY_TIMEOUT_S,
         header_hold_s=config.header_hold_s,
         keep_alive_s=STREAM_COMMENT_S,
     )
+    catalogue = Catalogue(pipeline.directory, pipeline.projects)
+    completions: dict[str, Route] = {
+        dialect.wire.path: CompletionRoute(
+            dialect,
+            door,
+            pipeline,
+            in_flight,
+            limits,
+            # Public projects are for clients of `studio`, which may come without a key.
+            guests=guests if dialect is STUDIO else None,
+        )
+        for dialect in DIALECTS
+    }
+    return completions | {
+        "/v1/messages/count_tokens": CountTokensRoute(
+            ANTHROPIC, decode_count_request, encode_count, door, pipeline, limits
+        ),
+        "/v1/models": ModelListRoute(OPENAI, door, catalogue),
+        "/v1/models/": ModelRoute(OPENAI, door, catalogue, "/v1/models/"),
+        "/api/v1/models": ModelListRoute(STUDIO, door, catalogue),
+        "/api/v1/models/": ModelRoute(STUDIO, door, catalogue, "/api/v1/models/"),
+    }
+
+
+def _application(
+    config: Config,
+    routes: Mapping[str, Route],
+    in_flight: InFlight,
+    log: RequestLog,
+    clock: SystemClock,
+) -> Application:
+    """`routes` are by path; those that end in a slash take all that is below."""
     health = HealthRoute(OPENAI, lambda: _health(config, in_flight))
     pages = InterfacePages(
         DIALECTS, version=__version__, server_url=url_of(config.host, config.port)
     )
     documents = StaticRoute(OPENAI, pages.page)
     exact: dict[str, Route] = {
-        dialect.wire.path: CompletionRoute(dialect, door, pipeline, in_flight, limits)
-        for dialect in DIALECTS
-    }
-    exact |= {
-        "/v1/messages/count_tokens": CountTokensRoute(
-            ANTHROPIC, decode_count_request, encode_count, door, pipeline, limits
-        ),
-        "/v1/models": ModelListRoute(OPENAI, door, directory),
-        "/api/v1/models": ModelListRoute(STUDIO, door, directory),
-        **{path: route for path, route in beside.items() if not path.endswith("/")},
+        **{path: route for path, route in routes.items() if not path.endswith("/")},
         "/healthz": health,
         "/openapi.json": documents,
         "/docs": documents,
     }
     prefixed: dict[str, Route] = {
-        "/v1/models/": ModelRoute(OPENAI, door, directory, "/v1/models/"),
-        "/api/v1/models/": ModelRoute(STUDIO, door, directory, "/api/v1/models/"),
+        **{path: route for path, route in routes.items() if path.endswith("/")},
         "/docs/": documents,
-        **{path: route for path, route in beside.items() if path.endswith("/")},
     }
     shapes: tuple[tuple[str, Dialect], ...] = (
         ("/api/v1/completions", DREAMSOLVE),
@@ -214,6 +253,7 @@ def _health(config: Config, in_flight: InFlight) -> Health:
             "accounting": config.accounting,
             "authentication": True,
             "embedded_engine": bool(config.local_models),
+            "projects": True,
             "rate_limits": True,
             "request_log": config.log_level in ("debug", "info"),
             "several_workers": config.workers > 1,

@@ -102,6 +102,7 @@ class Pipeline:
     ) -> None:
         """`projects` is `None` where there are none."""
         self.directory = directory
+        self.projects = projects
         self._providers = providers
         self._clock = clock
         self._books = books

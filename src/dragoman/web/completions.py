@@ -15,7 +15,14 @@ from contextlib import aclosing
 import msgspec
 
 from dragoman.chat import ChatRequest, Failed, ResponseHead, StreamEvent
-from dragoman.errors import DragomanError, Draining, Internal, MethodNotAllowed
+from dragoman.errors import (
+    DragomanError,
+    Draining,
+    Internal,
+    InvalidRequest,
+    MethodNotAllowed,
+    Unauthenticated,
+)
 from dragoman.pipeline import Answer, Arrival, Pipeline, Plan, Tab
 from dragoman.policy.idempotency import (
     REPLAYED_HEADER,
@@ -24,9 +31,11 @@ from dragoman.policy.idempotency import (
     hash_request,
     read_key,
 )
+from dragoman.policy.projects import is_guest
 from dragoman.ports import Dialect, StreamEncoder
 from dragoman.web.call import Call, Headers
 from dragoman.web.door import Door
+from dragoman.web.guests import Guests
 from dragoman.web.in_flight import Guard, InFlight
 
 KEEP_ALIVE_COMMENT = b": keep-alive\n\n"
@@ -78,23 +87,33 @@ class CompletionRoute(Route):
         pipeline: Pipeline,
         in_flight: InFlight,
         limits: WebLimits,
+        guests: Guests | None = None,
     ) -> None:
+        """`guests`: where callers without a key may be served; `None`: nowhere on this path."""
         super().__init__(dialect)
         self._door = door
         self._pipeline = pipeline
         self._in_flight = in_flight
         self._limits = limits
+        self._guests = guests
 
     async def answer(self, call: Call) -> None:
         if self._in_flight.is_draining:
             raise Draining(retry_after_s=1)
-        principal = await self._door.authenticate(call, self.dialect.name)
+        body: bytes | None = None
+        try:
+            principal = await self._door.authenticate(call, self.dialect.name)
+        except Unauthenticated:
+            if self._guests is None or call.presented_key() is not None:
+                raise
+            principal, body = await self._guests.admit(call)
         tab = self._pipeline.receive(principal, call.request_id, self.dialect)
         call.late_headers = tab.rate_headers
         try:
             tab.enter()
-            limits = self._limits
-            body = await call.read_body(limits.max_body_bytes, limits.body_timeout_s)
+            if body is None:
+                limits = self._limits
+                body = await call.read_body(limits.max_body_bytes, limits.body_timeout_s)
             plan = await self._pipeline.admit(self.dialect.decode_request(body, call.headers), tab)
             replay = await _replay_of(call, plan, tab, body)
             if replay is not None:
@@ -165,6 +184,12 @@ async def _replay_of(call: Call, plan: Plan, tab: Tab, body: bytes) -> Replay | 
     if idempotency_key is None:
         return None
     check_may_be_kept(plan.request)
+    if is_guest(tab.principal):
+        # Whoever asks without a key is anybody, and must not be given another's answer.
+        raise InvalidRequest(
+            "an Idempotency-Key belongs to an API key; leave the header out, or send a key",
+            param="Idempotency-Key",
+        )
     return await tab.claim(idempotency_key, hash_request(call.path, call.headers, body))
 
 

@@ -10,9 +10,12 @@ from urllib.parse import unquote
 import msgspec
 
 from dragoman.errors import InvalidRequest, UnknownEntity, UnknownRoute
+from dragoman.policy.projects import ProjectBook
 from dragoman.policy.routing import ModelDirectory
 from dragoman.ports import Dialect
 from dragoman.records.model import Model
+from dragoman.records.principal import Principal
+from dragoman.records.project import Project
 from dragoman.web.call import Call, Headers
 from dragoman.web.completions import Route
 from dragoman.web.door import Door
@@ -57,14 +60,13 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def entry_of(model: Model) -> ModelEntry:
-    created = datetime.datetime.fromtimestamp(model.created_s, datetime.UTC)
     return ModelEntry(
         id=model.id,
         object="model",
         type="model",
         display_name=model.id,
         created=model.created_s,
-        created_at=created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        created_at=_moment(model.created_s),
         owned_by=model.owned_by,
         aliases=model.aliases,
         context_window=model.context_tokens,
@@ -72,24 +74,84 @@ def entry_of(model: Model) -> ModelEntry:
     )
 
 
+def _moment(at_s: int) -> str:
+    return datetime.datetime.fromtimestamp(at_s, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Catalogue:
+    """What a key may name as a model: models, then projects and their models."""
+
+    def __init__(self, directory: ModelDirectory, projects: ProjectBook | None = None) -> None:
+        self._directory = directory
+        self._projects = projects
+        self._models = tuple(entry_of(model) for model in directory.models)
+        self._models_alone = _list_body(self._models)
+
+    async def list_body(self, principal: Principal) -> bytes:
+        models = self._models
+        allowed = principal.models
+        if allowed is not None:
+            models = tuple(entry for entry in models if entry.id in allowed)
+        projects = await self._project_entries(principal)
+        if models is self._models and not projects:
+            return self._models_alone
+        return _list_body((*models, *projects))
+
+    async def find(self, name: str, principal: Principal) -> ModelEntry | None:
+        """By id or alias, or as a project is named."""
+        model = self._directory.resolve(name)
+        if model is not None:
+            is_hidden = principal.models is not None and model.id not in principal.models
+            return None if is_hidden else entry_of(model)
+        for entry in await self._project_entries(principal):
+            if entry.id == name:
+                return entry
+        return None
+
+    async def _project_entries(self, principal: Principal) -> list[ModelEntry]:
+        book = self._projects
+        if book is None:
+            return []
+        if book.is_stale():
+            await book.refresh()
+        entries = []
+        for project, models in book.usable(principal):
+            by_key = dict(models)
+            default = by_key.get(project.default_model or "")
+            if default is not None:
+                entries.append(_project_entry(project, project.key, default))
+            entries += [
+                _project_entry(project, f"{project.key}/{key}", model) for key, model in models
+            ]
+        return entries
+
+
+def _project_entry(project: Project, name: str, model: Model) -> ModelEntry:
+    """`model` answers where nothing else is meant: a campaign may ask another."""
+    return msgspec.structs.replace(
+        entry_of(model),
+        id=name,
+        display_name=project.name if name == project.key else f"{project.name}: {model.id}",
+        created=int(project.created_s),
+        created_at=_moment(int(project.created_s)),
+        owned_by=project.key,
+        aliases=(),
+    )
+
+
 class ModelListRoute(Route):
-    """`GET` every model that the key may ask for."""
+    """`GET` everything that the key may name as a model."""
 
     methods = READ_METHODS
 
-    def __init__(self, dialect: Dialect, door: Door, directory: ModelDirectory) -> None:
+    def __init__(self, dialect: Dialect, door: Door, catalogue: Catalogue) -> None:
         super().__init__(dialect)
         self._door = door
-        self._entries = tuple(entry_of(model) for model in directory.models)
-        self._body = _list_body(self._entries)
+        self._catalogue = catalogue
 
     async def answer(self, call: Call) -> None:
         principal = await self._door.authenticate(call)
-        body = self._body
-        if principal.models is not None:
-            allowed = principal.models
-            body = _list_body(tuple(entry for entry in self._entries if entry.id in allowed))
-        await call.send_whole(200, [_JSON], body)
+        await call.send_whole(200, [_JSON], await self._catalogue.list_body(principal))
 
 
 def _list_body(entries: tuple[ModelEntry, ...]) -> bytes:
@@ -104,30 +166,29 @@ def _list_body(entries: tuple[ModelEntry, ...]) -> bytes:
 
 
 class ModelRoute(Route):
-    """`GET` one model by id or alias; ids may hold slashes. What the key may not ask for is not there."""
+    """`GET` one model by id or alias, or a project; names may hold slashes. What the key may not ask for is not
+    there."""
 
     methods = READ_METHODS
 
-    def __init__(
-        self, dialect: Dialect, door: Door, directory: ModelDirectory, prefix: str
-    ) -> None:
+    def __init__(self, dialect: Dialect, door: Door, catalogue: Catalogue, prefix: str) -> None:
         super().__init__(dialect)
         self._door = door
-        self._directory = directory
+        self._catalogue = catalogue
         self._prefix = prefix
 
     async def answer(self, call: Call) -> None:
         principal = await self._door.authenticate(call)
         name = unquote(call.path[len(self._prefix) :])
-        model = self._directory.resolve(name)
-        if model is None or (principal.models is not None and model.id not in principal.models):
+        entry = await self._catalogue.find(name, principal)
+        if entry is None:
             raise UnknownEntity(
                 f"model '{name[:100]}' does not exist",
                 entity="model",
                 is_in_path=True,
                 param="model",
             )
-        await call.send_whole(200, [_JSON], msgspec.json.encode(entry_of(model)))
+        await call.send_whole(200, [_JSON], msgspec.json.encode(entry))
 
 
 class HealthRoute(Route):
