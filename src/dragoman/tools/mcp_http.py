@@ -26,6 +26,7 @@ from dragoman.http_client import (
 from dragoman.records.provider import Timeouts
 from dragoman.tools.mcp_words import (
     BROKEN,
+    FAILED,
     MAX_MESSAGE_BYTES,
     REFUSED,
     TIMED_OUT,
@@ -106,7 +107,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
                 return _error(request, REFUSED, "redirects are not followed")
             is_json = kind.startswith("application/json")
             if status >= 400 and not is_json and status != 404:
-                return _error(request, BROKEN, f"HTTP status {status}")
+                return _error(request, FAILED, f"HTTP status {status}")
             most = MAX_MESSAGE_BYTES if status < 400 else MAX_ERROR_BYTES
             body = await _read(response, most) if is_json else b""
         finally:

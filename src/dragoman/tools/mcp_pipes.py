@@ -12,16 +12,16 @@ import os
 import re
 import signal
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
 import msgspec
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
-from mcp_types import ErrorData, JSONRPCError, jsonrpc_message_adapter
+from mcp_types import PARSE_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
 
 from dragoman.tools.mcp_words import MAX_MESSAGE_BYTES, TOO_LONG
 from dragoman.tools.outcomes import ToolFault
@@ -37,7 +37,8 @@ MAX_REPORT_LINES = 40
 MAX_REPORT_CHARS = 400
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
-# Of a response whose line is too long to be read: ids of ours are numbers, and stand before results.
+HEAD_BYTES = 4096
+# Of a response that is not or cannot be read: ids of ours are numbers, and stand before results.
 _ID = re.compile(rb'\A\s*\{[^{}\[\]]*?"id"\s*:\s*([0-9]{1,15})\b')
 
 _log = logging.getLogger("dragoman.tools")
@@ -66,7 +67,7 @@ async def run_child(child: Child, on_end: Callable[[], None]) -> AsyncGenerator[
 
     Raises `ToolFault` where it cannot be started.
     """
-    process = await _start(child)
+    process, transport = await _start(child)
     incoming, received = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     sent, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
     pipes = _Pipes(process, child)
@@ -78,18 +79,23 @@ async def run_child(child: Child, on_end: Callable[[], None]) -> AsyncGenerator[
             try:
                 yield received, sent
             finally:
+                received.close()
                 with anyio.CancelScope(shield=True):
                     await _stop(process)
                 tasks.cancel_scope.cancel()
     finally:
         _kill_group(process)
+        # Whoever left the group may hold the pipes open.
+        transport.close()
         for stream in (incoming, received, sent, outgoing):
             stream.close()
 
 
-async def _start(child: Child) -> Process:
+async def _start(child: Child) -> tuple[Process, asyncio.SubprocessTransport]:
+    loop = asyncio.get_running_loop()
     try:
-        return await asyncio.create_subprocess_exec(
+        transport, protocol = await loop.subprocess_exec(
+            lambda: SubprocessStreamProtocol(limit=READ_BYTES, loop=loop),
             sys.executable,
             "-I",
             "-S",
@@ -101,22 +107,26 @@ async def _start(child: Child) -> Process:
             stderr=PIPE,
             env=dict(child.environment),
             start_new_session=True,
-            limit=READ_BYTES,
         )
     except (OSError, ValueError) as error:
         raise ToolFault("unreachable", "The tool's server cannot be started.") from error
+    return Process(transport, protocol, loop), transport
 
 
 async def _stop(process: Process) -> None:
     assert process.stdin is not None
     try:
         process.stdin.close()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL_S):
-                await process.wait()
+        await _wait(process)
     finally:
         _kill_group(process)
-    await process.wait()
+    await _wait(process)
+
+
+async def _wait(process: Process) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FAREWELL_S):
+            await process.wait()
 
 
 def _kill_group(process: Process) -> None:
@@ -135,22 +145,32 @@ class _Pipes:
     async def read(self, incoming: Incoming, on_end: Callable[[], None]) -> None:
         """Hand on each line that is a message, until there are no more."""
         try:
-            async with incoming:
-                async for line in self._lines():
-                    self._unasked += 1
-                    if self._unasked > MAX_UNASKED:
-                        _log.warning(
-                            "tool server %s: ended, because it writes what nobody asked for",
-                            self._child.server,
-                        )
-                        return
-                    message = _parse(line)
-                    if message is not None:
-                        await incoming.send(message)
+            async with incoming, aclosing(self._lines()) as lines:
+                await self._hand_on(lines, incoming)
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
             pass  # the session has ended
         finally:
             on_end()
+        # A full pipe would keep it from ending, and us from seeing its end.
+        stdout = self._process.stdout
+        assert stdout is not None
+        while await stdout.read(READ_BYTES):
+            pass
+
+    async def _hand_on(
+        self, lines: AsyncGenerator[bytes | JSONRPCError, None], incoming: Incoming
+    ) -> None:
+        async for line in lines:
+            self._unasked += 1
+            if self._unasked > MAX_UNASKED:
+                _log.warning(
+                    "tool server %s: ended, because it writes what nobody asked for",
+                    self._child.server,
+                )
+                return
+            message = _parse(line)
+            if message is not None:
+                await incoming.send(message)
 
     async def _lines(self) -> AsyncGenerator[bytes | JSONRPCError, None]:
         stdout = self._process.stdout
@@ -165,8 +185,8 @@ class _Pipes:
                     if discarded > MAX_DISCARDED_BYTES:
                         return
                 elif len(line) + len(piece) > MAX_MESSAGE_BYTES:
-                    error = _too_long(bytes(line[:4096] or piece[:4096]))
-                    if error is not None:
+                    head = bytes(line[:HEAD_BYTES] or piece[:HEAD_BYTES])
+                    if (error := _stand_in(head, TOO_LONG, "the message is too long")) is not None:
                         yield error
                     line.clear()
                     discarded = 1
@@ -216,16 +236,15 @@ def _parse(line: bytes | JSONRPCError) -> SessionMessage | None:
     try:
         return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
     except ValueError:
-        return None
+        error = _stand_in(line[:HEAD_BYTES], PARSE_ERROR, "the message cannot be read")
+        return SessionMessage(error) if error is not None else None
 
 
-def _too_long(head: bytes) -> JSONRPCError | None:
-    """Stands for a response that is not read to its end."""
+def _stand_in(head: bytes, code: int, message: str) -> JSONRPCError | None:
+    """An error in place of the response that begins with `head`."""
     found = _ID.match(head)
     if found is None:
         return None
     return JSONRPCError(
-        jsonrpc="2.0",
-        id=int(found[1]),
-        error=ErrorData(code=TOO_LONG, message="the message is too long"),
+        jsonrpc="2.0", id=int(found[1]), error=ErrorData(code=code, message=message)
     )

@@ -30,6 +30,7 @@ from dragoman.records.tool_server import ToolServer
 from dragoman.tools.mcp_http import GuardedTransport
 from dragoman.tools.mcp_pipes import Child, run_child
 from dragoman.tools.mcp_words import (
+    BROKEN,
     MAX_MESSAGE_BYTES,
     REFUSED,
     TIMED_OUT,
@@ -55,6 +56,7 @@ _BREAKS = (
     anyio.EndOfStream,
     BaseExceptionGroup,
 )
+_ENDINGS = ("Connection closed", "SSE stream")
 # The SDK logs what it cannot read, and so users' words.
 _LOUD = ("mcp", "client", "httpx2", "httpcore2")
 
@@ -144,16 +146,18 @@ def _fault_of(error: MCPError) -> ToolFault | SessionGone:
     code, message = error.error.code, error.error.message
     if code == mcp_types.INVALID_REQUEST and message == "Session terminated":
         return SessionGone()
-    if code == TOO_LONG or (code == mcp_types.CONNECTION_CLOSED and "byte limit" in message):
+    # Servers use the SDK's number for errors of their own.
+    is_closed = code == mcp_types.CONNECTION_CLOSED and message.startswith(_ENDINGS)
+    if code == TOO_LONG or (is_closed and "byte limit" in message):
         return ToolFault("too_long", "The tool's result is too long to be read.")
     word: Fault
     if code in {UNREACHABLE, REFUSED}:
         word, text = "unreachable", "The tool's server cannot be reached."
-    elif code == mcp_types.CONNECTION_CLOSED:
+    elif is_closed:
         word, text = "unreachable", "The tool's server ended before it answered."
     elif code == TIMED_OUT:
         word, text = "timeout", "The tool did not answer in time."
-    elif code == mcp_types.PARSE_ERROR:
+    elif code in {BROKEN, mcp_types.PARSE_ERROR}:
         word, text = "garbled", "The tool's answer cannot be read."
     elif code == mcp_types.INVALID_PARAMS:
         word, text = "invalid_arguments", message
