@@ -24,7 +24,7 @@ from tests.stores.campaign_rows import (
     recount,
 )
 
-from dragoman.chat import Sampling
+from dragoman.chat import NanoUSD, Sampling, Usage
 from dragoman.errors import Conflict, InvalidRequest, UnknownEntity
 from dragoman.records.campaign import (
     Arm,
@@ -38,6 +38,7 @@ from dragoman.records.campaign import (
     Sums,
     Tally,
 )
+from dragoman.records.interaction import Interaction
 from dragoman.records.metric import Metric, MetricId
 from dragoman.records.project import ProjectId
 from dragoman.stores import Store
@@ -339,6 +340,34 @@ def test_interactions_are_counted_once(store: Store, path: Path, open_again: Ope
     assert store.gather() == []
     assert open_again().gather() == []
     assert store.tally(CAMPAIGN.id) == tally
+
+
+def test_an_interaction_as_the_store_keeps_it_is_counted(store: Store) -> None:
+    store.add_campaign(replace(CAMPAIGN, metric_id=MetricId("tokens")))
+    store.add_interaction(
+        Interaction(
+            completion_id="6a1e1a39-0000-4000-8000-000000000001",
+            project_id=PROJECT.id,
+            account_id=PROJECT.account_id,
+            created_s=5.0,
+            session_id="s",
+            model="m",
+            campaign_id=CAMPAIGN.id,
+            unit="session:s",
+            arm="A",
+            served_arm="B",
+            entered_by="split",
+            usage=Usage(input_tokens=3, output_tokens=4),
+            cost_nano_usd=NanoUSD(5 * 10**8),
+            first_token_ms=6.0,
+            total_ms=7.0,
+        )
+    )
+    assert store.gather() == [CAMPAIGN.id]
+    one = {"errors": Sums(1, 0.0), "cost": Sums(1, 0.5), "first_token_ms": Sums(1, 6.0)}
+    assert store.tally(CAMPAIGN.id).arms == (
+        ArmTally(arm="A", units=1, requests=1, fallbacks=1, scores=Sums(1, 7.0), guards=one),
+    )
 
 
 def test_gathering_tells_nobody_and_goes_on_where_it_stopped(store: Store, path: Path) -> None:

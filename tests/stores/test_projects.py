@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 from dragoman.chat import Sampling
 from dragoman.errors import Conflict, InvalidRequest, UnknownEntity
 from dragoman.records.account import DEFAULT_ACCOUNT, AccountId, MemberId
+from dragoman.records.feedback import Comparison, Feedback, Outcome
 from dragoman.records.limits import Limits
 from dragoman.records.metric import Metric, MetricId
 from dragoman.records.project import (
@@ -332,3 +334,35 @@ def test_metrics_belong_to_a_project_and_are_known_by_key_there(
     assert other.list_metrics(ProjectId("proj_1")) == [changed]
     with pytest.raises(UnknownEntity, match="m9"):
         store.replace_metric(replace(LIKED, id=MetricId("m9"), key="k"))
+
+
+def say_of(metric: Metric, kind: str, store: Store) -> None:
+    assert metric.project_id is not None
+    about: dict[str, Any] = {
+        "id": "i1",
+        "project_id": metric.project_id,
+        "metric_id": metric.id,
+        "created_s": 1.0,
+    }
+    match kind:
+        case "feedback":
+            store.add_feedback(Feedback(completion_id="c1", value=1.0, **about))
+        case "comparison":
+            store.add_comparison(Comparison(preferred_id="c1", other_id="c2", **about))
+        case "outcome":
+            store.add_outcome(Outcome(session_id="s1", value=1.0, **about))
+
+
+@pytest.mark.parametrize("kind", ["feedback", "comparison", "outcome"])
+def test_a_metric_that_something_was_said_of_stays(store: Store, kind: str) -> None:
+    store.add_project(make_project())
+    store.add_metric(LIKED)
+    unused = replace(LIKED, id=MetricId("m2"), key="unused")
+    store.add_metric(unused)
+    say_of(LIKED, kind, store)
+    with pytest.raises(Conflict, match="feedback"):
+        store.delete_metric(LIKED.id)
+    store.delete_metric(unused.id)
+    assert store.list_metrics() == [LIKED]
+    with pytest.raises(UnknownEntity, match="m2"):
+        store.delete_metric(unused.id)
