@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from dragoman.ports.interactions import InteractionRepository
 from dragoman.ports.projects import CampaignRepository, MetricRepository, ProjectRepository
 from dragoman.ports.repositories import (
     AccountRepository,
@@ -38,6 +39,7 @@ class AdministrationStore(
     ProjectRepository,
     MetricRepository,
     CampaignRepository,
+    InteractionRepository,
     ServerSecrets,
     Atomic,
     Protocol,

@@ -141,7 +141,7 @@ def test_a_metric_with_a_campaign_is_not_deleted(administration: Administration)
     administration.campaigns.create("shop", WISH)
     with pytest.raises(Conflict):
         administration.metrics.delete("shop", "helpful")
-    assert administration.metrics.find("shop", "helpful")
+    assert administration.metrics.find("shop", "helpful").key == "helpful"
 
 
 def test_a_report_says_that_it_is_too_early(administration: Administration) -> None:

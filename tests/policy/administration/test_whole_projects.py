@@ -96,8 +96,8 @@ def test_what_the_definition_does_not_name_stays(administration: Administration)
     administration.whole_projects.put(DEFINITION)
     bare = msgspec.structs.replace(DEFINITION, templates=(), metrics=())
     administration.whole_projects.put(bare)
-    assert administration.templates.find("shop", "greeting")
-    assert administration.metrics.find("shop", "helpful")
+    assert [t.key for t in administration.templates.list_all("shop")] == ["greeting"]
+    assert administration.metrics.list_all("shop")[0].key == "helpful"
 
 
 def test_a_definition_is_put_whole_or_not_at_all(administration: Administration) -> None:

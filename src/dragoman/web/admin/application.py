@@ -31,8 +31,10 @@ from dragoman.errors import (
 )
 from dragoman.policy.administration import Administration
 from dragoman.web.admin.audit import Audit
+from dragoman.web.admin.campaigns import Campaigns
 from dragoman.web.admin.description import Page, describe, pages_of
 from dragoman.web.admin.errors import encode_error, error_headers
+from dragoman.web.admin.interactions import Interactions, Users, interactions_wanted
 from dragoman.web.admin.keys import Keys
 from dragoman.web.admin.metrics import Metrics
 from dragoman.web.admin.money import Balances, Credits, Ledger, Models, Prices
@@ -59,7 +61,10 @@ CONTROLLERS = (
     Projects,
     Templates,
     Metrics,
+    Campaigns,
     ToolServers,
+    Interactions,
+    Users,
     Usage,
     Audit,
 )
@@ -87,6 +92,7 @@ class AdminApplication:
             dependencies={
                 "administration": Provide(self._administration, sync_to_thread=False),
                 "question": Provide(question_of, sync_to_thread=False),
+                "wanted": Provide(interactions_wanted, sync_to_thread=False),
             },
             exception_handlers={
                 DragomanError: _tell,
@@ -110,7 +116,9 @@ class AdminApplication:
             logging_config=None,
             debug=False,
         )
-        self._parameters = _query_parameters(self._document())
+        document = self._document()
+        self._parameters = _query_parameters(document)
+        self._repeatable = _query_parameters(document, only_lists=True)
 
     async def asgi(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._litestar(cast(Any, scope), cast(Any, receive), cast(Any, send))
@@ -131,9 +139,11 @@ class AdminApplication:
     def _refuse_unknown_parameters(self, request: Request[Any, Any, Any]) -> None:
         """A filter that is misspelt would choose everything."""
         template = cast(dict[str, Any], request.scope)["path_template"]
-        known = self._parameters.get((_TYPE_OF_PART.sub("}", template), request.method))
+        route = (_TYPE_OF_PART.sub("}", template), request.method)
+        known = self._parameters.get(route)
         if known is None:
             return
+        repeatable = self._repeatable[route]
         given = request.query_params
         for name in given:
             if name not in known:
@@ -141,7 +151,7 @@ class AdminApplication:
                 raise InvalidRequest(
                     f"{name[:60]!r} is not a parameter here; {others}", param=name[:60]
                 )
-            if len(given.getall(name)) > 1:
+            if len(given.getall(name)) > 1 and name not in repeatable:
                 raise InvalidRequest(f"{name} is given twice", param=name)
 
     def _administration(self, request: Request[Any, Any, Any]) -> Administration:
@@ -156,18 +166,24 @@ class AdminApplication:
         )
 
 
-def _query_parameters(document: dict[str, Any]) -> dict[tuple[str, str], tuple[str, ...]]:
+def _query_parameters(
+    document: dict[str, Any], *, only_lists: bool = False
+) -> dict[tuple[str, str], tuple[str, ...]]:
     """Names, by path and method."""
     return {
         (path, method.upper()): tuple(
             parameter["name"]
             for parameter in operation.get("parameters", ())
-            if parameter["in"] == "query"
+            if parameter["in"] == "query" and (not only_lists or _is_list(parameter["schema"]))
         )
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
         if isinstance(operation, dict)
     }
+
+
+def _is_list(schema: dict[str, Any]) -> bool:
+    return schema.get("type") == "array" or any(map(_is_list, schema.get("oneOf", ())))
 
 
 def _tell(_: Request[Any, Any, Any], error: DragomanError) -> Response[bytes]:

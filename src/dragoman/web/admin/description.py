@@ -15,8 +15,10 @@ from typing import Any
 import msgspec
 
 from dragoman.policy.administration import project_wishes, templates, usage, wishes
-from dragoman.records import price
-from dragoman.web.admin import errors, project_views, views
+from dragoman.policy.campaigns import reporting
+from dragoman.policy.interactions import rows
+from dragoman.records import interaction_query, price, tool_server
+from dragoman.web.admin import campaigns, errors, project_views, views
 from dragoman.web.admin import usage as usage_answers
 from dragoman.web.admin.errors import AdminError
 from dragoman.web.docs_page import ADMIN_KEY, render_page
@@ -56,6 +58,11 @@ _DESCRIBED = (
     usage_answers,
     usage,
     templates,
+    campaigns,
+    reporting,
+    rows,
+    interaction_query,
+    tool_server,
     price,
     errors,
 )
@@ -107,15 +114,20 @@ def pages_of(document: Json) -> dict[str, Page]:
     }
 
 
-_OWN_NOUNS = frozenset({"templates", "metrics", "campaigns", "interactions"})
-"""Of what lies below something else, and has a section of its own."""
+_OWN_NOUNS = {
+    "templates": "templates",
+    "metrics": "metrics",
+    "campaigns": "campaigns",
+    "users": "interactions",
+}
+"""Of what lies below something else: the section that it belongs to."""
 
 
 def noun_of(path: str) -> str:
     """What the route at `path` is about: `accounts` of `/admin/v1/accounts/{account_id}`, and `templates` of
     `/admin/v1/projects/{project}/templates`."""
     parts = path.split("/")[3:]
-    return next((part for part in parts if part in _OWN_NOUNS), parts[0])
+    return next((_OWN_NOUNS[part] for part in parts[1:] if part in _OWN_NOUNS), parts[0])
 
 
 def _operation(operation: Json, error: Json, noun: str) -> Json:

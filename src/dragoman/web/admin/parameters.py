@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar, cast
+from urllib.parse import unquote
 
-from litestar import Response
+from litestar import Request, Response
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, PathParameter, QueryParameter, SkipValidation
@@ -20,7 +21,10 @@ Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="The most entri
 Id = Annotated[str, PathParameter(max_length=200)]
 Number = Annotated[int, PathParameter(ge=1, le=1 << 31)]
 PathText = Annotated[str, PathParameter(max_length=400)]
-"""The rest of the path, slashes and all; see `path_text`."""
+"""The rest of the path, slashes and all; `exact_rest` tells it as it was sent."""
+AnyRequest = Request[Any, Any, Any]
+_REST_AT = 6
+"""Of `/admin/v1/noun/id/noun/…`."""
 Cursor = Annotated[
     str | None,
     QueryParameter(name="cursor", max_length=20, description="`next_cursor` of the page before."),
@@ -47,9 +51,13 @@ def before(cursor: str | None) -> int | None:
     return int(cursor)
 
 
-def path_text(rest: str) -> str:
-    """A `PathText` without the slash that goes before it."""
-    return str(rest).removeprefix("/")
+def exact_rest(request: AnyRequest, given: str) -> str:
+    """What the path ends with as a `PathText`, exactly as it was sent: Litestar leaves out slashes at its end and
+    second ones within, and so may name another user, or another model."""
+    raw: bytes | None = cast(dict[str, Any], request.scope).get("raw_path")
+    if raw is None:
+        return given.removeprefix("/")
+    return unquote(raw.partition(b"?")[0].split(b"/", _REST_AT)[_REST_AT].decode("ascii"))
 
 
 def made(view: T, *, is_new: bool) -> Response[T]:

@@ -14,6 +14,7 @@ from dragoman.policy.administration import (
     RightWish,
 )
 from dragoman.web.admin.parameters import (
+    AnyRequest,
     Cursor,
     ForActor,
     Id,
@@ -21,8 +22,8 @@ from dragoman.web.admin.parameters import (
     Limit,
     PathText,
     before,
+    exact_rest,
     made,
-    path_text,
 )
 from dragoman.web.admin.project_views import (
     AttachedModelView,
@@ -105,9 +106,9 @@ class Projects(Controller):
         summary="A project's model, by its key there",
     )
     def show_attached_model(
-        self, administration: ForActor, project: Id, model: PathText
+        self, administration: ForActor, project: Id, model: PathText, request: AnyRequest
     ) -> AttachedModelView:
-        key = path_text(model)
+        key = exact_rest(request, model)
         return attached_view(
             administration.projects.find(project), administration.projects.find_model(project, key)
         )
@@ -122,17 +123,20 @@ class Projects(Controller):
         administration: ForActor,
         project: Id,
         model: PathText,
+        request: AnyRequest,
         data: JSONBody[AttachedModelWish],
     ) -> AttachedModelView:
-        key = path_text(model)
+        key = exact_rest(request, model)
         owner, _ = administration.projects.put_model(project, key, data)
         attached = owner.attached(key)
         assert attached is not None
         return attached_view(owner, attached)
 
     @delete("/{project:str}/models/{model:path}", sync_to_thread=True, summary="Detach a model")
-    def detach_model(self, administration: ForActor, project: Id, model: PathText) -> None:
-        administration.projects.detach(project, path_text(model))
+    def detach_model(
+        self, administration: ForActor, project: Id, model: PathText, request: AnyRequest
+    ) -> None:
+        administration.projects.detach(project, exact_rest(request, model))
 
     @post(
         "/{project:str}/rights",

@@ -59,8 +59,8 @@ def question_of(  # noqa: PLR0913, PLR0917 - one for each query parameter
         label=label,
         session_id=session_id,
         user=user,
-        from_at=_zoned(from_at, "from"),
-        to_at=_zoned(to_at, "to"),
+        from_at=zoned(from_at, "from"),
+        to_at=zoned(to_at, "to"),
     )
 
 
@@ -119,7 +119,7 @@ class Usage(Controller):
         # The first piece is made before the answer begins: what fails at once has its own status.
         first = await asyncio.to_thread(next, pieces, b"")
         return Stream(
-            _rest(first, pieces),
+            rest_of(first, pieces),
             media_type=_MEDIA_TYPES[layout],
             headers={"content-disposition": f'attachment; filename="usage.{layout}"'},
         )
@@ -129,7 +129,7 @@ class Usage(Controller):
         return usage_row(administration.usage.find(request_id))
 
 
-async def _rest(first: bytes, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def rest_of(first: bytes, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
     """The export at its reader's pace; each piece is read from the store in a thread."""
     piece: bytes | None = first
     while piece is not None:
@@ -138,7 +138,7 @@ async def _rest(first: bytes, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
         piece = await asyncio.to_thread(next, pieces, None)
 
 
-def _zoned(moment: datetime | None, param: str) -> datetime | None:
+def zoned(moment: datetime | None, param: str) -> datetime | None:
     if moment is not None and moment.tzinfo is None:
         raise InvalidRequest(
             f"{param} needs a time zone: 2026-11-22T00:00:00Z, with %2B for a plus sign",
