@@ -269,6 +269,15 @@ def test_a_score_stands_or_falls_with_what_it_comes_from(store: Store) -> None:
     assert store.tally(CAMPAIGN.id).arms[0].scores == Sums(1, 2.0, 0.0)
 
 
+def test_a_tally_has_what_its_own_transaction_counted(store: Store) -> None:
+    store.add_campaign(CAMPAIGN)
+    with store.atomically():
+        score(store, "user:1", "A", 2.0)
+        assert store.tally(CAMPAIGN.id).arms[0].scores == Sums(1, 2.0, 0.0)
+        score(store, "user:2", "A", 4.0)
+    assert store.tally(CAMPAIGN.id).arms[0].scores == Sums(2, 3.0, 2.0)
+
+
 def test_each_unit_compares_a_pair_of_arms_once(store: Store) -> None:
     store.add_campaign(make_campaign(1, kind="comparison"))
     for unit, first, second, result in (

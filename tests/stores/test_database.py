@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,27 @@ def test_readers_change_nothing_and_see_one_moment(database: Database) -> None:
     with pytest.raises(StoreUnavailable), database.reading() as reader:
         reader.execute("DELETE FROM keys")
     assert len(store.list_keys()) == 1
+
+
+def test_a_moment_stays_the_same_and_waits_for_nobodys_report(
+    tmp_path: Path, database: Database
+) -> None:
+    other = connect(tmp_path / "db")
+    count = "SELECT count(*) FROM plans"
+    add = "INSERT INTO plans (id, name, created_s) VALUES (?, 'n', 1)"
+    with ExitStack() as reports:
+        for _ in range(MAX_READERS):
+            reports.enter_context(database.reading())
+        with database.moment() as connection:
+            assert connection.execute(count).fetchone() == (0,)
+            other.execute(add, ("a",))
+            assert connection.execute(count).fetchone() == (0,)
+    with database.transaction(), database.moment() as connection:
+        connection.execute(add, ("b",))
+        assert connection.execute(count).fetchone() == (2,)
+    with database.moment() as connection:
+        assert connection.execute(count).fetchone() == (2,)
+    other.close()
 
 
 def test_loading_keys_waits_for_nobodys_report(database: Database) -> None:

@@ -80,7 +80,7 @@ class CampaignArea(Area):
             )
 
     def tally(self, campaign_id: CampaignId) -> Tally:
-        with self._database.reading() as connection:
+        with self._database.moment() as connection:
             return _tally(connection, {"campaign_id": campaign_id})
 
     def gather(self, limit: int = 1000) -> list[CampaignId]:

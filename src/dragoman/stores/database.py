@@ -45,6 +45,11 @@ class Database:
         self._reading = threading.BoundedSemaphore(MAX_READERS)
         self._is_closed = False
 
+    @property
+    def directory(self) -> Path:
+        """Where the database is, and what belongs to it."""
+        return self._path.parent
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """What this thread changes within is kept as a whole, or not at all; it may be nested.
@@ -80,6 +85,20 @@ class Database:
         """The answer to a question that is short."""
         with self._lock, translated():
             return self._connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def moment(self) -> Iterator[sqlite3.Connection]:
+        """For several short questions that belong together: with what this thread is changing, and without
+        waiting for anybody's report. Nothing is to be changed within."""
+        with self._lock, translated():
+            if self._depth:
+                yield self._connection
+                return
+            self._connection.execute("BEGIN")
+            try:
+                yield self._connection
+            finally:
+                self._undo(None)
 
     def change(
         self,
