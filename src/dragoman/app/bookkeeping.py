@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from dragoman.app.alerts import start_alerts
+from dragoman.app.housekeeping import start_housekeeping
 from dragoman.app.prices import open_price_book
 from dragoman.app.process import LIMITS_FILE
 from dragoman.app.retention import start_retention
@@ -43,8 +44,9 @@ async def open_books(
     ledger = open_ledger(config.data_dir, clock, workers=config.workers)
     closing.push_async_callback(ledger.aclose)
     ledger.start(asyncio.get_running_loop())
-    # Every process may try to send alerts: one at a time does.
+    # Every process may try to send alerts, and to do the housekeeping: one at a time does.
     closing.push_async_callback(start_alerts(config, store, clock))
+    closing.push_async_callback(start_housekeeping(store, clock, config.data_dir))
     if config.usage_retention_days and worker == 0:
         closing.push_async_callback(
             start_retention(store, clock, config.data_dir, config.usage_retention_days)

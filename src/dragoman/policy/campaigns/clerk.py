@@ -30,9 +30,9 @@ from dragoman.records.project import Project
 from dragoman.records.template import Template
 
 ACTOR = "server"
-GATHER_AT_ONCE = 1000
-"""Interactions in one transaction: the writer of requests waits no longer than these take."""
-MOST_GATHERED = 50
+GATHER_AT_ONCE = 200
+"""Interactions in one transaction: settlements wait no longer than these take, five milliseconds."""
+MOST_GATHERED = 250
 """Times before a single look: a report does not wait for a day's backlog."""
 
 _BUILT_IN = {metric.id: metric for metric in BUILT_IN_METRICS}
