@@ -31,9 +31,10 @@ def project(key: str = "shop", *models: AttachedModel, **fields: Any) -> Project
         "account_id": ACCOUNT.id,
         "models": models,
         "default_model": models[0].key if models else None,
+        "name": key.title(),
         **fields,
     }
-    return Project(id=ProjectId(f"proj_{key}"), key=key, name=key.title(), **values)
+    return Project(id=ProjectId(f"proj_{key}"), key=key, **values)
 
 
 def template(

@@ -450,13 +450,9 @@ class Tab:
             error=error,
             attempts=attempts,
         )
-        keep = self._keep()
-        if keep is None:
-            settled = self._accounting.settle(hold, record, claim=self._claim, answer=answer)
-        else:
-            settled = self._accounting.settle(
-                hold, record, claim=self._claim, answer=answer, keep=keep
-            )
+        settled = self._accounting.settle(
+            hold, record, claim=self._claim, answer=answer, keep=self._keep()
+        )
         self._release(usage.total_tokens)
         return settled
 
