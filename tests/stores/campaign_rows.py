@@ -10,12 +10,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import msgspec
+from msgspec.structs import replace
 
 from dragoman.records.account import DEFAULT_ACCOUNT
-from dragoman.records.campaign import Arm, ArmTally, Campaign, CampaignId, Sums
+from dragoman.records.campaign import Arm, ArmTally, Campaign, CampaignId, Score, Sums
 from dragoman.records.metric import MetricId
 from dragoman.records.project import Project, ProjectId
 from dragoman.stores import Store
+from dragoman.stores.scores import count_score
 
 PROJECT = Project(id=ProjectId("proj_1"), key="p1", name="P", account_id=DEFAULT_ACCOUNT)
 CAMPAIGN = Campaign(
@@ -27,6 +29,22 @@ CAMPAIGN = Campaign(
     kind="direct",
     arms=(Arm(key="A", model="small"), Arm(key="B", model="large")),
 )
+
+
+def with_project(store: Store) -> Store:
+    store.add_project(PROJECT)
+    return store
+
+
+def make_campaign(number: int, **changes: object) -> Campaign:
+    own = {"id": CampaignId(f"c{number}"), "key": f"k{number}", "created_s": float(number)}
+    return replace(CAMPAIGN, **{**own, **changes})
+
+
+def score(store: Store, unit: str, arm: str, value: float) -> bool:
+    return count_score(
+        store._database, Score(campaign_id=CAMPAIGN.id, unit=unit, arm=arm, value=value)
+    )
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
