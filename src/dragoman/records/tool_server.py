@@ -70,7 +70,7 @@ class ToolOutcome(msgspec.Struct, frozen=True, kw_only=True):
     is_error: bool = False
     error: str | None = None
     """A word for what went wrong: `timeout`, `unreachable`, `invalid_arguments`, `tool_failed`,
-    `garbled`, `too_long`, `unknown_tool`."""
+    `garbled`, `too_long`, `unknown_tool`, `too_many_calls`, `cancelled`."""
     is_cut: bool = False
     """The result was longer than is passed on."""
 
