@@ -12,10 +12,10 @@ from pathlib import Path
 from dragoman.errors import DragomanError
 from dragoman.ports import Clock
 from dragoman.stores import Store
+from dragoman.stores.usage_archives import ARCHIVE_DIR
 
 DAY_S = 86_400.0
 LOOK_EVERY_S = 3600.0
-ARCHIVE_DIR = "usage-archive"
 
 _log = logging.getLogger("dragoman.retention")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import fcntl
 import os
 import threading
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ from dragoman.stores.compiled import server_values
 from dragoman.stores.database import Area
 from dragoman.stores.retention_mark import MARK_NAME, RetentionMark
 from dragoman.stores.store_failed import StoreFailed
+from dragoman.stores.usage_archives import write_lines
 from dragoman.stores.usage_rows import kept_usage
 
 DAY_S = 86_400
@@ -66,8 +67,7 @@ class RetentionArea(Area):
 
     def _write(self, sequences: list[int], file: IO[bytes]) -> None:
         rows = self._database.rows(sql.SQLITE_READ_CHUNK, {"sequences": _listed(sequences)})
-        # A gzip member of its own for each chunk: one that a crash cuts off leaves the others whole.
-        file.write(gzip.compress(_encoder.encode_lines([kept_usage(row).record for row in rows])))
+        write_lines(file, [_encoder.encode_lines([kept_usage(row).record for row in rows])])
         file.flush()
         os.fsync(file.fileno())
 
@@ -100,6 +100,8 @@ def _appending(path: Path | None) -> Iterator[IO[bytes] | None]:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
+            # Nobody else changes it until it is closed.
+            fcntl.flock(file, fcntl.LOCK_EX)
             yield file
     except OSError as error:
         raise StoreFailed(

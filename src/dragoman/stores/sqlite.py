@@ -8,6 +8,7 @@ from dragoman.stores.accounts import AccountArea
 from dragoman.stores.alerts import AlertArea
 from dragoman.stores.audit import AuditArea
 from dragoman.stores.campaigns import CampaignArea
+from dragoman.stores.erasure import ErasureArea
 from dragoman.stores.feedback import FeedbackArea
 from dragoman.stores.interactions import InteractionArea
 from dragoman.stores.keys import KeyArea
@@ -39,6 +40,7 @@ class SqliteStore(
     CampaignArea,
     InteractionArea,
     FeedbackArea,
+    ErasureArea,
 ):
     """May be used from any thread. Raises `StoreFailed` or `StoreUnavailable`."""
 
