@@ -265,9 +265,8 @@ class FeedbackDesk:
             for project in projects:
                 if project.id == kept.interaction.project_id:
                     return kept, project
-        where = f" in the project '{projects[0].key}'" if len(projects) == 1 else ""
         raise UnknownEntity(
-            f"completion '{completion_id[:64]}' is not known{where}",
+            f"completion '{completion_id[:64]}' is not known, or is none of the project's",
             entity="completion",
             param=param,
         )

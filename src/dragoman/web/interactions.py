@@ -203,9 +203,12 @@ class InteractionsRoute(Route):
         def page() -> bytes:
             names = self._names(caller)
             asked = self._filter(caller, question)
-            found = read_page(
-                self._store, asked, before=before, limit=limit, with_content=with_content
-            )
+            try:
+                found = read_page(
+                    self._store, asked, before=before, limit=limit, with_content=with_content
+                )
+            except InvalidRequest as refusal:
+                raise _unknown_cursor() if refusal.param == "before" else refusal from None
             return msgspec.json.encode(
                 InteractionsPage(
                     data=tuple(interaction_row(kept, names) for kept in found.interactions),
@@ -440,8 +443,12 @@ def _too_much(error: msgspec.ValidationError) -> ClientError:
 def _cursor_of(given: Mapping[str, str]) -> str | None:
     cursor = given.get("cursor")
     if cursor is not None and len(cursor) > MAX_CURSOR_CHARS:
-        raise InvalidRequest(
-            "cursor is none of ours; send the next_cursor of the page before, or leave it out",
-            param="cursor",
-        )
+        raise _unknown_cursor()
     return cursor
+
+
+def _unknown_cursor() -> InvalidRequest:
+    return InvalidRequest(
+        "cursor is none of ours; send the next_cursor of the page before, or leave it out",
+        param="cursor",
+    )

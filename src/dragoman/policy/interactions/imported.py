@@ -165,7 +165,7 @@ def is_same(wished: Interaction, kept: Interaction, *, is_dated: bool) -> bool:
         key_id=kept.key_id,
         created_s=wished.created_s if is_dated else kept.created_s,
     )
-    return msgspec.msgpack.encode(alike) == msgspec.msgpack.encode(kept)
+    return msgspec.json.encode(alike) == msgspec.json.encode(kept)
 
 
 def moment_s(value: str | float | None, param: str, now_s: float) -> float | None:

@@ -113,7 +113,8 @@ class Conversation:
             key_id=record.key_id,
             created_s=record.started_s,
             session_id=self.session_id,
-            user=record.user,
+            # Whole, so that whoever is to be forgotten is found by it.
+            user=self.request.context.user,
             attached=route.attached.key,
             model=record.model,
             template_id=None if route.template is None else route.template.id,
