@@ -36,6 +36,7 @@ from dragoman.records.interaction import Interaction
 from dragoman.records.metric import MetricId
 from dragoman.stores import Store
 from dragoman.stores.campaign_gathering import MARK_NAME
+from dragoman.stores.compiled import campaigns
 
 OpenAgain = Callable[[], Store]
 
@@ -165,6 +166,16 @@ def test_an_interaction_that_is_deleted_hides_none_that_comes_later(
     add_interactions(path, asked("user:2", "A"))
     assert store.gather() == [CAMPAIGN.id]
     assert store.tally(CAMPAIGN.id).arms[0].units == 2
+
+
+def test_interactions_of_no_campaign_are_not_even_looked_at(store: Store, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        plan = connection.execute(
+            f"EXPLAIN QUERY PLAN {campaigns.SQLITE_LIST_NEW}", {"mark": 0, "limit": 1}
+        ).fetchall()
+    assert [row[3] for row in plan] == [
+        "SEARCH interactions USING INDEX ix_interactions_of_campaigns (sequence>?)"
+    ]
 
 
 @pytest.mark.parametrize(
