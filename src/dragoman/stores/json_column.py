@@ -24,7 +24,9 @@ class JsonColumn(Generic[T]):
         with translated():
             text = msgspec.json.encode(value).decode()
         if not self._is_read_as(text, value):
-            raise InvalidRequest("A value cannot be stored as JSON: numbers must be finite.")
+            raise InvalidRequest(
+                "A value cannot be stored as JSON as it is: numbers must be finite."
+            )
         return text
 
     def value(self, text: str) -> T:
@@ -33,7 +35,7 @@ class JsonColumn(Generic[T]):
     def _is_read_as(self, text: str, value: T) -> bool:
         try:
             return self._decoder.decode(text) == value
-        except msgspec.ValidationError:
+        except msgspec.DecodeError:
             return False
 
 
