@@ -1,6 +1,7 @@
 """A number in shared memory that changes whenever any process changes what servers have to know of.
 
-Servers read it at every request, with no system call; whoever commits such a change raises it afterwards. Eight bytes in the machine's own order, in a file that every process maps.
+Servers read it at every request, with no system call; whoever commits such a change raises it
+afterwards. Eight bytes in the machine's own order, in a file that every process maps.
 """
 
 from __future__ import annotations
