@@ -13,12 +13,14 @@ import msgspec
 import pytest
 from tests.stores.kept_usage import keep
 
+from dragoman.chat import Tool
 from dragoman.dialects.openai import OPENAI
 from dragoman.policy.administration import Administration, KeyWish
 from dragoman.policy.keys import KeyRing
 from dragoman.policy.prices import PriceBook
 from dragoman.policy.routing import ModelDirectory
 from dragoman.records.model import Model
+from dragoman.records.tool_server import ServerTool, ToolOutcome
 from dragoman.records.usage_record import UsageRecord
 from dragoman.stores import Store, open_store
 from dragoman.stores.connection import DATABASE_NAME
@@ -93,6 +95,21 @@ class Office:
         return (await self.call(method, path, body, **options)).json()
 
 
+class Tools:
+    """Every server has one tool."""
+
+    async def offered(self, servers: Sequence[str], *, timeout_s: float) -> list[ServerTool]:
+        return [
+            ServerTool(server=key, name="find", function=Tool(name=f"{key}__find"))
+            for key in servers
+        ]
+
+    async def call(
+        self, tool: ServerTool, arguments: str, *, timeout_s: float, max_bytes: int
+    ) -> ToolOutcome:
+        return ToolOutcome(text=arguments)
+
+
 @pytest.fixture
 def clock() -> SetClock:
     return SetClock()
@@ -125,6 +142,7 @@ async def office(tmp_path: Path, store: Store, clock: SetClock) -> AsyncIterator
             prices=PriceBook(store, clock),
             version="1.2.3",
             server_url="http://here",
+            tool_box=Tools(),
         ),
     )
     log = RequestLog(clock, level="error")

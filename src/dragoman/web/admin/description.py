@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +21,7 @@ from dragoman.records import interaction_query, price, tool_server
 from dragoman.web.admin import campaigns, errors, project_views, views
 from dragoman.web.admin import usage as usage_answers
 from dragoman.web.admin.errors import AdminError
+from dragoman.web.admin.examples import EXAMPLES
 from dragoman.web.docs_page import ADMIN_KEY, render_page
 from dragoman.web.interface import page_of, static_pages
 from dragoman.web.json_schema import SchemaBook
@@ -33,7 +34,8 @@ PAGE_PATH = "/admin/v1/docs"
 FAMILY = "admin"
 
 _DESCRIPTION = (
-    "Accounts, keys, plans, prices, credits and usage of this server. Every route needs an admin key,"
+    "Accounts, keys, plans, prices, credits and usage of this server; projects with their templates, metrics,"
+    " campaigns and conversations; tool servers. Every route needs an admin key,"
     " `dragoman keys create NAME --admin` makes one; clients' keys are refused.\n\n"
     "Amounts are integer nano-USD (`amount_nano_usd`), or exact US dollars as text (`amount`)."
     " Moments are RFC 3339. Lists end where `next_cursor` is null.\n\n"
@@ -137,6 +139,9 @@ def _operation(operation: Json, error: Json, noun: str) -> Json:
         "security": [{"bearer": []}, {"key": []}],
     }
     described.pop("deprecated", None)
+    examples = EXAMPLES.get(operation["operationId"])
+    if examples is not None:
+        described["requestBody"] = _with_examples(operation["requestBody"], examples)
     for parameter in described.get("parameters", ()):
         parameter.setdefault("description", _words(parameter["name"]))
         if parameter["in"] == "path":
@@ -160,6 +165,18 @@ def _operation(operation: Json, error: Json, noun: str) -> Json:
         }
     described["responses"] = responses
     return described
+
+
+def _with_examples(body: Json, examples: Iterable[tuple[str, Json]]) -> Json:
+    shown = {
+        f"example{number}": {"summary": summary, "value": value}
+        for number, (summary, value) in enumerate(examples, 1)
+    }
+    content = {
+        media_type: {**content, "examples": shown}
+        for media_type, content in body["content"].items()
+    }
+    return {**body, "content": content}
 
 
 def _add_words(schemas: dict[str, Json]) -> None:
