@@ -8,7 +8,7 @@ from dragoman.app.process import url_of
 from dragoman.config import Config
 from dragoman.dialects.openai import OPENAI
 from dragoman.policy.routing import ModelDirectory
-from dragoman.ports import Clock
+from dragoman.ports import Clock, ToolBox
 from dragoman.stores import Store
 from dragoman.web.admin.gate import Gate
 from dragoman.web.admin.mount import PREFIX, AdminParts, AdminRoute
@@ -22,6 +22,7 @@ def admin_routes(
     opened: OpenBooks,
     directory: ModelDirectory,
     clock: Clock,
+    tools: ToolBox,
 ) -> dict[str, Route]:
     """By prefix."""
     parts = AdminParts(
@@ -32,5 +33,6 @@ def admin_routes(
         version=__version__,
         server_url=url_of(config.host, config.port),
         allows_plain_webhooks=config.webhook_allow_private,
+        tool_box=tools,
     )
     return {PREFIX: AdminRoute(OPENAI, gate, parts)}

@@ -20,6 +20,7 @@ from dragoman.app.bookkeeping import open_books
 from dragoman.app.embedding import embed
 from dragoman.app.process import SystemClock, set_up_logging, tell_port, url_of
 from dragoman.app.self_service import self_service_routes
+from dragoman.app.tooling import open_tools
 from dragoman.config import Config, resolve_secret
 from dragoman.dialects.anthropic import ANTHROPIC, decode_count_request, encode_count
 from dragoman.dialects.dreamsolve import DREAMSOLVE
@@ -130,6 +131,7 @@ async def _serve(config: Config, take_seat: Callable[[], Seat]) -> None:
         directory = ModelDirectory(models, config.default_model)
         # Read when a request first names a project.
         projects = ProjectBook(store, directory, clock, default_limits=config.limits)
+        tools = open_tools(config, projects, closing)
         pipeline = Pipeline(
             directory,
             providers,
@@ -137,6 +139,7 @@ async def _serve(config: Config, take_seat: Callable[[], Seat]) -> None:
             opened.books,
             max_choices=config.max_choices,
             projects=projects,
+            tools=tools,
         )
         keys = KeyRing(store, clock, default_limits=config.limits)
         door = Door(
@@ -152,7 +155,7 @@ async def _serve(config: Config, take_seat: Callable[[], Seat]) -> None:
         gate = Gate(keys, clock, door.origin_of, touch=opened.ledger.touch)
         beside = {
             **self_service_routes(door, store, opened, directory, clock, closing),
-            **admin_routes(config, gate, store, opened, directory, clock),
+            **admin_routes(config, gate, store, opened, directory, clock, tools),
         }
         guests = Guests(
             projects,

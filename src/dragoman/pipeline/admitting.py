@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import msgspec
 
-from dragoman.chat import ChatRequest
+from dragoman.chat import NO_CONTEXT, ChatRequest
 from dragoman.errors import Forbidden, InvalidRequest, UnknownEntity
 from dragoman.pipeline.plan import Plan
 from dragoman.pipeline.tab import Tab
+from dragoman.pipeline.tool_rounds import equip, fit_results, with_functions
 from dragoman.policy.interactions.keeping import Conversation
 from dragoman.policy.projects import ProjectBook, Route
 from dragoman.policy.routing import ModelDirectory, targets
 from dragoman.policy.templates import render
+from dragoman.ports import ToolBox
 from dragoman.records.model import Model
 from dragoman.records.principal import Principal
 
@@ -27,11 +29,17 @@ class Admitter:
     """Holds no state of any request."""
 
     def __init__(
-        self, directory: ModelDirectory, projects: ProjectBook | None, *, max_choices: int
+        self,
+        directory: ModelDirectory,
+        projects: ProjectBook | None,
+        tools: ToolBox | None = None,
+        *,
+        max_choices: int,
     ) -> None:
-        """`projects` is `None` where there are none."""
+        """`projects` and `tools` are `None` where there are none."""
         self._directory = directory
         self._projects = projects
+        self._tools = tools
         self._max_choices = max_choices
 
     async def admit(self, request: ChatRequest, tab: Tab) -> Plan:
@@ -84,9 +92,17 @@ class Admitter:
         # The dialect comes last: what it would fill in, the project has filled in already.
         request = tab.dialect.bind_target(_with_defaults(request, route), "project")
         tab.request = request
-        able = targets(request, candidates)
         tab.conversation = Conversation(route, request)
+        kit = None
+        asked = request
+        if request.context is not NO_CONTEXT:
+            kit = await equip(self._tools, request, route.attached)
+        if kit is not None:
+            asked = with_functions(request, kit)
+            tab.conversation.hidden_calls = frozenset(tool.function.name for tool in kit.tools)
+        able = targets(asked, candidates)
         return Plan(
+            kit=None if kit is None else fit_results(kit, asked, able),
             request=request,
             targets=tuple(able),
             max_ttft_ms=_shorter(

@@ -49,13 +49,16 @@ from dragoman.pipeline.admitting import Admitter
 from dragoman.pipeline.metering import Meter
 from dragoman.pipeline.plan import Plan
 from dragoman.pipeline.tab import Arrival, Books, Tab
+from dragoman.pipeline.tool_rounds import RoundAsker, final_round, rounds_of, with_functions
 from dragoman.policy.charging import (
     FREE,
     InputCount,
     estimate_input,
     is_charged,
     measure_request,
+    measure_rounds,
     quote,
+    quote_rounds,
 )
 from dragoman.policy.ids import RandomHex, uuid4
 from dragoman.policy.limits import TokenAsk
@@ -67,7 +70,7 @@ from dragoman.policy.routing import (
     in_clients_words,
 )
 from dragoman.policy.stop_strings import StopScanner
-from dragoman.ports import Clock, Dialect, Provider
+from dragoman.ports import Clock, Dialect, Provider, ToolBox
 from dragoman.records.model import Model
 from dragoman.records.price import Price
 from dragoman.records.principal import Principal
@@ -99,15 +102,17 @@ class Pipeline:
         *,
         max_choices: int,
         projects: ProjectBook | None = None,
+        tools: ToolBox | None = None,
     ) -> None:
-        """`projects` is `None` where there are none."""
+        """`projects` and `tools` are `None` where there are none."""
         self.directory = directory
         self.projects = projects
         self._providers = providers
         self._clock = clock
         self._books = books
         self._noise = RandomHex()
-        self.admit = Admitter(directory, projects, max_choices=max_choices).admit
+        self._tools = tools
+        self.admit = Admitter(directory, projects, tools, max_choices=max_choices).admit
 
     def receive(self, principal: Principal, request_id: str, dialect: Dialect) -> Tab:
         """Open a request's tab: enter it, and close it."""
@@ -122,7 +127,10 @@ class Pipeline:
         """Return once the first token is there; raises if it never comes from any target."""
         async with asyncio.timeout(self._first_token_wait_s(plan, tab)) as wait:
             try:
-                return await self._open(await self._begin(plan, tab), tab)
+                plan = await self._begin(plan, tab)
+                if plan.kit is not None:
+                    return await self._open_rounds(plan, tab)
+                return await self._open(plan, tab)
             except asyncio.CancelledError:
                 if wait.expired():
                     raise FirstTokenTimeout from None
@@ -134,6 +142,38 @@ class Pipeline:
         if tab.keeper is not None:
             tab.keeper.begin(head)
         return Answer(head=head, batches=_resume(first, batches, tab))
+
+    async def _open_rounds(self, plan: Plan, tab: Tab) -> Answer:
+        """The same of a request with server-side tools: what is shown is its final round."""
+        assert self._tools is not None
+        asker = RoundAsker(plan, tab, self._whole_round, self.call_model)
+        batches = final_round(asker, plan, tab, self._tools, self._clock)
+        try:
+            first = await _until_first_token(batches)
+        except BaseException:
+            await batches.aclose()
+            raise
+        head = self._head(plan, tab.model, tab, _fingerprint_of(first))
+        if tab.keeper is not None:
+            tab.keeper.begin(head)
+        return Answer(head=head, batches=_resume(first, batches, tab))
+
+    async def _whole_round(self, request: ChatRequest, plan: Plan, tab: Tab) -> list[StreamEvent]:
+        """One round that is not shown yet: the next target is tried even where one breaks off."""
+        models = plan.targets
+        while True:
+            model, events, batches = await self._first_able(request, models, tab)
+            models = models[models.index(model) + 1 :]
+            try:
+                async with aclosing(batches):
+                    async for batch in batches:
+                        events += batch
+            except DragomanError as error:
+                if not models or not _may_fall_back(error):
+                    raise
+                tab.end_attempt(error.code)
+                continue
+            return events
 
     async def call_model(
         self, request: ChatRequest, plan: Plan, tab: Tab
@@ -173,9 +213,9 @@ class Pipeline:
 
     async def complete(self, plan: Plan, tab: Tab) -> tuple[ChatResponse, ResponseHead]:
         """Return the whole answer; raises if no target gives one."""
-        if plan.max_ttft_ms is None:
+        if plan.max_ttft_ms is None and plan.kit is None:
             return await self._complete_first_able(await self._begin(plan, tab), tab)
-        # Only a stream shows when its first token came.
+        # Only a stream shows when its first token came, and what is of a round that is not shown.
         streamed = msgspec.structs.replace(
             plan, request=msgspec.structs.replace(plan.request, stream=True)
         )
@@ -232,19 +272,27 @@ class Pipeline:
         if not is_priced and not tab.is_token_limited:
             await tab.hold(FREE, plan.targets, prices)
             return plan
-        counts = [estimate_input(request, model) for model in plan.targets]
+        measured = plan
+        if plan.kit is not None:
+            measured = msgspec.structs.replace(plan, request=with_functions(request, plan.kit))
+        counts = [estimate_input(measured.request, model) for model in plan.targets]
         size = measure_request(request, plan.targets, counts)
         if any(map(_ends_at_context, plan.targets)):
-            size = await self._counted(plan, prices, counts, size, tab.token_room())
+            size = await self._counted(measured, prices, counts, size, tab.token_room())
         tab.input_tokens = size.input_tokens
+        rounds = rounds_of(plan)
         limit = longest = size.longest_output_tokens
         if tab.is_token_limited:
-            limit = tab.reserve(size)
+            limit = tab.reserve(size if rounds is None else measure_rounds(size, rounds))
         quoted = FREE
         if is_priced:
             if asked is None and limit != longest:
                 size = msgspec.structs.replace(size, output_bound=limit)
-            quoted = quote(books.prices, prices, size)
+            quoted = (
+                quote(books.prices, prices, size)
+                if rounds is None
+                else quote_rounds(books.prices, prices, size, rounds)
+            )
         held = await tab.hold(quoted, plan.targets, prices)
         if asked is not None:
             return plan

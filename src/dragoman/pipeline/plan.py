@@ -6,6 +6,7 @@ import msgspec
 
 from dragoman.chat import ChatRequest
 from dragoman.records.model import Model
+from dragoman.tools.loop import ToolKit
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -14,3 +15,5 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     request: ChatRequest
     targets: tuple[Model, ...]
     max_ttft_ms: int | None
+    kit: ToolKit | None = None
+    """Server-side tools, where the request turned some on."""

@@ -20,7 +20,7 @@ from typing import Literal
 
 import msgspec
 
-from dragoman.chat import NO_CONTEXT, ChatRequest, NanoUSD, Usage
+from dragoman.chat import NO_CONTEXT, ChatRequest, FinishReason, NanoUSD, Usage
 from dragoman.errors import DragomanError, FirstTokenTimeout
 from dragoman.pipeline.metering import Meter, sum_usage
 from dragoman.policy.idempotency import AnswerKeeper, Replay, make_claim, read_answer
@@ -264,6 +264,21 @@ class Tab:
         """The target has failed, for the reason of that code."""
         self._attempts += (self._attempt(error),)
         self._is_asking = False
+
+    @property
+    def model(self) -> Model:
+        """The target that was asked last."""
+        assert self._model is not None
+        return self._model
+
+    def show(self) -> None:
+        """The client is shown now what the target has produced earlier."""
+        self._first_token_s = self._clock.monotonic_s()
+
+    def finish(self, reason: FinishReason) -> None:
+        """The client is told this reason, whatever the target's own was."""
+        if self.meter is not None:
+            self.meter.reason = reason
 
     def end_round(self) -> None:
         """The target has answered, and a model is asked again: what this round used is added to the request's."""

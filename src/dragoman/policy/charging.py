@@ -17,7 +17,7 @@ from dragoman.policy.limits import TokenAsk
 from dragoman.policy.prices import PriceBook
 from dragoman.policy.routing import MIN_GUESSED_LIMIT, estimate_input_tokens, system_prompt_of
 from dragoman.ports.accounting import Keep
-from dragoman.records.hold import Hold, HoldAsk, Quote
+from dragoman.records.hold import Hold, HoldAsk, Quote, WorstRate
 from dragoman.records.idempotency import Claim, KeptAnswer
 from dragoman.records.model import Model
 from dragoman.records.price import Price
@@ -111,6 +111,68 @@ def quote(book: PriceBook, prices: Sequence[Price | None], size: TokenAsk) -> Qu
     return Quote(
         rates=tuple([book.worst_rate(price, size.input_tokens, size.choices) for price in prices]),
         asked_output_tokens=size.asked_output_tokens,
+        output_bound=size.output_bound,
+    )
+
+
+class Rounds(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that asks its models several times, each time with all that was said before."""
+
+    count: int
+    result_tokens: int
+    """Of all results of tools together; the worst is that the first round brings them."""
+    context_tokens: int | None
+    """No prompt is longer; `None`: not known of every target."""
+
+    @property
+    def answers(self) -> int:
+        """How often an answer's tokens count: each once as an answer, and in every later prompt."""
+        return self.count + self.count * (self.count - 1) // 2
+
+    def input_tokens(self, first: int) -> int:
+        """Of all prompts together, where the first has so many, without earlier answers."""
+        grown = self.count * first + (self.count - 1) * self.result_tokens
+        if self.context_tokens is None:
+            return grown
+        return max(min(grown, self.count * self.context_tokens), first)
+
+    def longest_input(self, first: int, answer: int) -> int:
+        """Of the last prompt, with all answers before it: it may reach a dearer tier."""
+        longest = first + self.result_tokens + (self.count - 1) * answer
+        if self.context_tokens is not None:
+            longest = max(min(longest, self.context_tokens), first)
+        return longest
+
+
+def measure_rounds(size: TokenAsk, rounds: Rounds) -> TokenAsk:
+    """What all rounds may use together, where `size` is the first: linear in an answer's length."""
+    return msgspec.structs.replace(
+        size, input_tokens=rounds.input_tokens(size.input_tokens), choices=rounds.answers
+    )
+
+
+def quote_rounds(
+    book: PriceBook, prices: Sequence[Price | None], size: TokenAsk, rounds: Rounds
+) -> Quote:
+    """The worst of each target, should it answer every round; `size` is the first round."""
+    together = rounds.input_tokens(size.input_tokens)
+    asked = size.asked_output_tokens
+    answer = size.longest_output_tokens if asked is None else asked
+    longest = rounds.longest_input(size.input_tokens, answer)
+    rates = []
+    for price in prices:
+        # Of a single token, at the tier that the last round may reach.
+        rate = book.worst_rate(price, longest, 1)
+        input_rate = rate.input_micro // longest if longest else 0
+        repeated = rounds.answers - rounds.count
+        rates.append(
+            WorstRate(
+                together * input_rate, rounds.count * rate.output_micro + repeated * input_rate
+            )
+        )
+    return Quote(
+        rates=tuple(rates),
+        asked_output_tokens=asked,
         output_bound=size.output_bound,
     )
 

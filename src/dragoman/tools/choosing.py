@@ -39,6 +39,8 @@ def choose(
     for index, switch in enumerate(context.tool_switches):
         if not _is_known(switch.id, attached, offered):
             raise _unknown(index, switch.id, attached, offered)
+    if context.use_tools is False:
+        return ()
     by_default = {each.id: each.enabled and context.use_tools is True for each in attached}
     switched = {switch.id: switch.enabled for switch in context.tool_switches}
     chosen = [tool for tool in offered if _is_on(tool, by_default, switched)]

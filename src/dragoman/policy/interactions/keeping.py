@@ -11,7 +11,15 @@ from functools import partial
 
 import msgspec
 
-from dragoman.chat import ChatRequest, ChatResponse, Collector, CutChoice, NanoUSD, StreamEvent
+from dragoman.chat import (
+    ChatRequest,
+    ChatResponse,
+    Collector,
+    CutChoice,
+    NanoUSD,
+    StreamEvent,
+    ToolCall,
+)
 from dragoman.policy.interactions.transcript import (
     MAX_CONTENT_BYTES,
     encode_answer,
@@ -40,6 +48,7 @@ class Conversation:
         "_choices",
         "_collector",
         "completion_ids",
+        "hidden_calls",
         "request",
         "route",
         "session_id",
@@ -53,6 +62,8 @@ class Conversation:
         self.session_id = ""
         self.completion_ids: tuple[str, ...] = ()
         """A UUID for each choice."""
+        self.hidden_calls: frozenset[str] = frozenset()
+        """Functions whose calls are no part of the answer: those of server-side tools."""
         self.tool_calls: list[ToolCallRecord] = []
         """Of server-side tools."""
         self._collector: Collector | None = None
@@ -162,10 +173,19 @@ class Conversation:
 
     def _answer(self, choice: CutChoice) -> InteractionContent | None:
         """One choice's words alone, redacted; `None`: there are none."""
-        if not choice.parts:
+        parts = choice.parts
+        if self.hidden_calls:
+            parts = tuple(
+                [
+                    part
+                    for part in parts
+                    if not (isinstance(part, ToolCall) and part.name in self.hidden_calls)
+                ]
+            )
+        if not parts:
             return None
         return self._redacted(
-            InteractionContent(messages=_NO_MESSAGES, completion=encode_answer(choice.parts))
+            InteractionContent(messages=_NO_MESSAGES, completion=encode_answer(parts))
         )
 
     def _redacted(self, content: InteractionContent) -> InteractionContent:
