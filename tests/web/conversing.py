@@ -22,18 +22,16 @@ from dragoman.policy.administration import (
     ScopesWish,
 )
 from dragoman.policy.administration.project_wishes import ArmWish
-from dragoman.policy.campaigns.clerk import Clerk
 from dragoman.policy.keys import KeyRing
 from dragoman.policy.projects import ProjectBook
 from dragoman.policy.routing import ModelDirectory
 from dragoman.records.account import Account, AccountId
-from dragoman.records.campaign import CampaignKind
+from dragoman.records.campaign import CampaignId, CampaignKind
 from dragoman.records.interaction import Interaction
 from dragoman.records.model import Model
 from dragoman.records.project import Project
 from dragoman.stores import Store, open_store
 from dragoman.web.application import Application, Routes
-from dragoman.web.completions import WebLimits
 from dragoman.web.door import Door
 from dragoman.web.in_flight import InFlight
 from dragoman.web.request_log import RequestLog
@@ -87,7 +85,7 @@ class Place:
         wish = MetricWish(key=key, kind=kind)
         return self.administration.metrics.create(project, wish)[0].id
 
-    def campaign(self, key: str, metric: str, kind: CampaignKind = "direct") -> str:
+    def campaign(self, key: str, metric: str, kind: CampaignKind = "direct") -> CampaignId:
         wish = CampaignWish(
             key=key, metric=metric, kind=kind, arms=(ArmWish(model="fast"), ArmWish(model="claude"))
         )
@@ -160,11 +158,9 @@ async def open_place(data_dir: Path, max_body_bytes: int = 1 << 20) -> AsyncIter
             store=store,
             directory=directory,
             clock=clock,
-            limits=WebLimits(
-                max_body_bytes=max_body_bytes, body_timeout_s=1, header_hold_s=1, keep_alive_s=1
-            ),
+            max_body_bytes=max_body_bytes,
+            body_timeout_s=1,
             in_flight=InFlight(),
-            look=Clerk(store, clock).look,
         )
         routes = conversation_routes(parts, closing)
         exact = {path: route for path, route in routes.items() if not path.endswith("/")}

@@ -140,7 +140,7 @@ async def test_only_completions_that_the_key_may_see_exist(place: Place) -> None
         param, message = await place.refusal(404, "POST", "/feedback", body, key=key)
         assert param == "completion_id"
         messages.add(message.replace(completion_id, "X"))
-    unknown = {**body, "completion_id": some_uuid()}
+    unknown: dict[str, Any] = {**body, "completion_id": some_uuid()}
     _, message = await place.refusal(404, "POST", "/feedback", unknown)
     assert messages == {message.replace(unknown["completion_id"], "X")}
     _, message = await place.refusal(404, "POST", "/feedback", {**body, "project": "sales"})
@@ -180,7 +180,7 @@ async def test_feedback_counts_in_the_campaign_of_its_completion(place: Place) -
     ):
         body = {"completion_id": completion_id, "metric": metric, "value": value}
         await place.call("POST", "/feedback", body)
-    tally = {arm.arm: arm for arm in place.store.tally(_id(place, campaign)).arms}
+    tally = {arm.arm: arm for arm in place.store.tally(campaign).arms}
     assert (tally["B"].scores.n, tally["B"].scores.mean) == (1, 1.0)
     assert tally["B"].later_scores.n == 1
     assert "A" not in tally or tally["A"].scores.n == 0
@@ -200,10 +200,6 @@ async def test_feedback_is_what_ends_a_campaign(place: Place) -> None:
             break
     ended = place.administration.campaigns.find("support", campaign)
     assert (ended.status, ended.winner) == ("DONE", "B")
-
-
-def _id(place: Place, campaign: str) -> Any:
-    return place.administration.campaigns.find("support", campaign).id
 
 
 # --- Comparisons ---
@@ -308,7 +304,7 @@ async def test_a_comparison_counts_in_its_campaign(place: Place) -> None:
     body = of_texts(preferred_completion=other, other_completion=one, user_id="ada")
     await place.call("POST", "/comparison", body)
     await place.call("POST", "/comparison", {**body, "tied": "good", "user_id": "bob"})
-    (pair,) = place.store.tally(_id(place, campaign)).pairs
+    (pair,) = place.store.tally(campaign).pairs
     assert (pair.first, pair.second) == ("A", "B")
     assert (pair.wins, pair.losses, pair.ties) == (0, 1, 1)
 

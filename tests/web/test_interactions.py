@@ -229,13 +229,14 @@ async def test_the_same_id_with_the_same_words_is_kept_once(place: Place) -> Non
     place.clock.now_s += 60
     assert await place.call("POST", "/interactions", body) == first
     assert len((await place.call("GET", "/interactions"))["data"]) == 1
-    for changed in (
+    changes: tuple[dict[str, Any], ...] = (
         {"completion": "Other."},
         {"tags": []},
         {"session_id": some_uuid()},
         {"feedbacks": [{"metric": "helpful", "value": 0}]},
         {"created_at": NOW_S - 5},
-    ):
+    )
+    for changed in changes:
         param, _ = await place.refusal(409, "POST", "/interactions", {**body, **changed})
         assert param == "completion_id"
 
@@ -526,15 +527,14 @@ async def test_a_file_for_fine_tuning_has_conversations_and_nothing_else(place: 
         system_prompt="Be kind.",
         tools=msgspec.Raw(b'[{"type":"function","function":{"name":"f"}}]'),
     )
-    for number, changed in enumerate(
-        (
-            {"content": rich},
-            {"content": content("two", answer="second")},
-            {"content": None},
-            {"content": content("three", answer=None)},
-            {"content": content("four"), "status": "failed"},
-        )
-    ):
+    changes: tuple[dict[str, Any], ...] = (
+        {"content": rich},
+        {"content": content("two", answer="second")},
+        {"content": None},
+        {"content": content("three", answer=None)},
+        {"content": content("four"), "status": "failed"},
+    )
+    for number, changed in enumerate(changes):
         place.store.add_interaction(sample(number, project_id=project.id, **changed))
     answer = await place.ask("GET", "/interactions?format=jsonl")
     assert lines(answer) == [
@@ -607,7 +607,7 @@ async def test_what_is_told_into_a_campaign_counts_for_its_models_arm(place: Pla
     kept = place.kept(completion_id)
     assert (kept.campaign_id, kept.arm, kept.served_arm) == (campaign, "B", "B")
     assert (kept.unit, kept.entered_by) == ("user:ada", "request")
-    tally = {arm.arm: arm for arm in place.store.tally(kept.campaign_id or campaign).arms}
+    tally = {arm.arm: arm for arm in place.store.tally(campaign).arms}
     assert (tally["B"].scores.n, tally["B"].scores.mean) == (1, 4.0)
     page = await place.call("GET", "/interactions?campaign=test&arm=B")
     assert [row["completion_id"] for row in page["data"]] == [completion_id]

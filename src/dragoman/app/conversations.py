@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 import msgspec
 
 from dragoman.dialects.studio import STUDIO
+from dragoman.policy.campaigns.clerk import Clerk
 from dragoman.policy.feedback import FeedbackDesk
 from dragoman.policy.interactions.imports import Importer
 from dragoman.policy.projects import ProjectBook
 from dragoman.policy.routing import ModelDirectory
 from dragoman.ports import Clock
-from dragoman.records.campaign import CampaignId
+from dragoman.stores import Store
 from dragoman.web.accounts import Readers
-from dragoman.web.completions import Route, WebLimits
+from dragoman.web.completions import Route
 from dragoman.web.door import Door
 from dragoman.web.feedback import (
     FeedbackRoute,
@@ -24,7 +24,7 @@ from dragoman.web.feedback import (
     keep_outcome,
 )
 from dragoman.web.in_flight import InFlight
-from dragoman.web.interactions import Callers, InteractionRoute, InteractionsRoute, InteractionStore
+from dragoman.web.interactions import Callers, InteractionRoute, InteractionsRoute
 from dragoman.web.interactions_export import Exports
 
 # Every answer may bring feedback, and each is done in a millisecond.
@@ -37,20 +37,26 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     door: Door
     book: ProjectBook
-    store: InteractionStore
+    store: Store
     directory: ModelDirectory
     clock: Clock
-    limits: WebLimits
+    max_body_bytes: int
+    body_timeout_s: float
     in_flight: InFlight
-    look: Callable[[CampaignId], object] | None = None
-    """Told, in a thread, of campaigns that have more scores."""
 
 
 def conversation_routes(parts: Parts, closing: AsyncExitStack) -> dict[str, Route]:
     """By path. `closing` ends their threads."""
     store = parts.store
-    callers = Callers(parts.door, parts.book, parts.clock, parts.limits)
-    desk = FeedbackDesk(store, parts.directory, parts.look)
+    callers = Callers(
+        parts.door,
+        parts.book,
+        parts.clock,
+        max_body_bytes=parts.max_body_bytes,
+        body_timeout_s=parts.body_timeout_s,
+    )
+    # Whoever scores looks: a campaign that has come to its end ends at once.
+    desk = FeedbackDesk(store, parts.directory, Clerk(store, parts.clock).look)
     readers = Readers()
     closing.callback(readers.close)
     writers = Readers(in_all=MAX_REMARKS_IN_ALL, of_one=MAX_REMARKS_OF_ONE)

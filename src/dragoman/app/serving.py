@@ -17,6 +17,7 @@ import uvloop
 from dragoman import __version__
 from dragoman.app.administering import admin_routes
 from dragoman.app.bookkeeping import open_books
+from dragoman.app.conversations import Parts, conversation_routes
 from dragoman.app.embedding import embed
 from dragoman.app.process import SystemClock, set_up_logging, tell_port, url_of
 from dragoman.app.self_service import self_service_routes
@@ -156,6 +157,19 @@ async def _serve(config: Config, take_seat: Callable[[], Seat]) -> None:
         beside = {
             **self_service_routes(door, store, opened, directory, clock, closing),
             **admin_routes(config, gate, store, opened, directory, clock, tools),
+            **conversation_routes(
+                Parts(
+                    door=door,
+                    book=projects,
+                    store=store,
+                    directory=directory,
+                    clock=clock,
+                    max_body_bytes=config.max_body_bytes,
+                    body_timeout_s=BODY_TIMEOUT_S,
+                    in_flight=in_flight,
+                ),
+                closing,
+            ),
         }
         guests = Guests(
             projects,

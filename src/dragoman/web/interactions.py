@@ -31,7 +31,7 @@ from dragoman.records.project import Project
 from dragoman.records.usage_record import UsageStatus
 from dragoman.web.accounts import Readers
 from dragoman.web.call import Call, Headers
-from dragoman.web.completions import Route, WebLimits
+from dragoman.web.completions import Route
 from dragoman.web.door import Door
 from dragoman.web.interactions_export import Exports
 from dragoman.web.interactions_wire import (
@@ -48,7 +48,6 @@ DEFAULT_PAGE = 50
 MAX_PAGE = 1000
 MAX_CURSOR_CHARS = 200
 MAX_IGNORED_HEADER = 1000
-SMALL_BODY_BYTES = 4096
 
 _LAYOUTS: Mapping[str, ExportLayout] = {"jsonl": "chat", "jsonl-full": "full"}
 _LINES_TYPES = (b"application/jsonl", b"application/x-ndjson", b"application/jsonlines")
@@ -106,11 +105,20 @@ class InteractionStore(FeedbackStore, AuditRepository, Protocol):
 class Callers:
     """Who calls a route about projects, and which of them it may see."""
 
-    def __init__(self, door: Door, book: ProjectBook, clock: Clock, limits: WebLimits) -> None:
+    def __init__(
+        self,
+        door: Door,
+        book: ProjectBook,
+        clock: Clock,
+        *,
+        max_body_bytes: int,
+        body_timeout_s: float,
+    ) -> None:
         self._door = door
         self._book = book
         self._clock = clock
-        self._limits = limits
+        self._max_body_bytes = max_body_bytes
+        self._body_timeout_s = body_timeout_s
 
     async def authenticate(self, call: Call) -> Caller:
         """Raises `Unauthenticated` or `Forbidden`."""
@@ -119,10 +127,8 @@ class Callers:
             await self._book.refresh()
         return Caller(principal, self._book, self._clock.unix_s())
 
-    async def read_body(self, call: Call, most: int | None = None) -> bytes:
-        limits = self._limits
-        most = limits.max_body_bytes if most is None else min(most, limits.max_body_bytes)
-        return await call.read_body(most, limits.body_timeout_s)
+    async def read_body(self, call: Call) -> bytes:
+        return await call.read_body(self._max_body_bytes, self._body_timeout_s)
 
 
 class Caller:
@@ -321,7 +327,7 @@ class InteractionRoute(Route):
         if "/" in completion_id:
             raise UnknownRoute(f"There is nothing at {call.path[:200]!r}.")
         if call.method == "DELETE":
-            await self._callers.read_body(call, SMALL_BODY_BYTES)
+            await self._callers.read_body(call)
             body = await self._readers.ask(
                 caller.account_id, lambda: self._delete(caller, completion_id)
             )
