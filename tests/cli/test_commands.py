@@ -58,6 +58,50 @@ COMMANDS = [
     ("usage", "show"),
     ("usage", "groups"),
     ("usage", "export"),
+    ("projects",),
+    ("projects", "list"),
+    ("projects", "show"),
+    ("projects", "create"),
+    ("projects", "change"),
+    ("projects", "archive"),
+    ("projects", "restore"),
+    ("projects", "attach"),
+    ("projects", "detach"),
+    ("projects", "rights"),
+    ("templates",),
+    ("templates", "list"),
+    ("templates", "show"),
+    ("templates", "add"),
+    ("templates", "activate"),
+    ("templates", "rollback"),
+    ("templates", "preview"),
+    ("templates", "delete"),
+    ("metrics",),
+    ("metrics", "list"),
+    ("metrics", "add"),
+    ("metrics", "change"),
+    ("metrics", "delete"),
+    ("campaigns",),
+    ("campaigns", "list"),
+    ("campaigns", "create"),
+    ("campaigns", "show"),
+    ("campaigns", "report"),
+    ("campaigns", "change"),
+    ("campaigns", "cancel"),
+    ("interactions",),
+    ("interactions", "list"),
+    ("interactions", "show"),
+    ("interactions", "export"),
+    ("interactions", "import"),
+    ("interactions", "delete"),
+    ("interactions", "erase-user"),
+    ("tools",),
+    ("tools", "list"),
+    ("tools", "show"),
+    ("tools", "add"),
+    ("tools", "remove"),
+    ("tools", "disable"),
+    ("tools", "enable"),
     ("ledger",),
     ("ledger", "list"),
     ("ledger", "verify"),
@@ -65,6 +109,8 @@ COMMANDS = [
     ("audit", "list"),
     ("config",),
     ("config", "show"),
+    ("config", "diff"),
+    ("config", "apply"),
     ("config", "schema"),
     ("config", "docs"),
 ]
@@ -187,7 +233,8 @@ except SystemExit as ended:
 def test_help_loads_neither_the_server_nor_the_database() -> None:
     code = (
         "import sys; import dragoman.cli.main;"
-        "heavy = {'asyncio', 'uvicorn', 'sqlalchemy', 'alembic', 'numpy', 'xllamacpp', 'sqlite3'};"
+        "heavy = {'asyncio', 'uvicorn', 'sqlalchemy', 'alembic', 'numpy', 'xllamacpp', 'sqlite3',"
+        " 'mcp', 're2'};"
         "found = heavy & set(sys.modules); sys.exit(str(found) if found else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -200,6 +247,11 @@ def test_help_loads_neither_the_server_nor_the_database() -> None:
         ("keys", "create", "laptop"),
         ("accounts", "list"),
         ("credits", "top-up", "default", "1"),
+        ("projects", "create", "support", "--model", "local"),
+        ("config", "apply"),
+        ("tools", "list"),
+        ("interactions", "list"),
+        ("campaigns", "list"),
         ("ledger", "verify"),
     ],
     ids=" ".join,
@@ -214,7 +266,7 @@ def test_administration_loads_nothing_that_is_slow(
         "try: main()\n"
         "except SystemExit as ended: assert not ended.code\n"
         "heavy = {'uvicorn', 'uvloop', 'sqlalchemy', 'alembic', 'litestar', 'numpy',"
-        " 'xllamacpp', 'genai_prices'}\n"
+        " 'xllamacpp', 'genai_prices', 'mcp', 're2', 'scipy'}\n"
         "found = heavy & set(sys.modules); sys.exit(str(found) if found else 0)"
     )
     done = subprocess.run(

@@ -4,6 +4,7 @@ written and read.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ AccountOption = Annotated[
     str | None,
     typer.Option("--account", "-a", metavar="ACCOUNT", help="An account's id or name."),
 ]
+ProjectArgument = Annotated[str, typer.Argument(metavar="PROJECT", help="A project's key or id.")]
 LimitOption = Annotated[
     int, typer.Option("--limit", "-n", min=1, max=1000, help="The most lines to show.")
 ]
@@ -173,6 +175,16 @@ def none_if_empty(given: list[str] | None) -> tuple[str, ...] | None:
     if not given:
         return None
     return () if given == ["none"] else tuple(given)
+
+
+def confirm(question: str, *, yes: bool, refusal: str) -> None:
+    """Ask the person at the terminal; where nobody is there, say `refusal` and that --yes is for that."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Failure(f"{refusal}; add --yes to do it without being asked", exit_code=2)
+    if not typer.confirm(question, err=True):
+        raise Failure("nothing was changed")
 
 
 # --- Answers ------------------------------------------------------------------------------------

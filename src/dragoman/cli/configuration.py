@@ -4,7 +4,6 @@ made true.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -159,7 +158,7 @@ def apply(
     What others changed since the file was applied last is kept, unless --overwrite. What was taken out of the
     file stays: archive a project, or remove a tool server, by its own command.
     """
-    from dragoman.cli.administering import opened_definitions
+    from dragoman.cli.administering import confirm, opened_definitions
 
     with opened_definitions(config, data_dir) as definitions:
         found = definitions.differences()
@@ -168,8 +167,14 @@ def apply(
             _tell_applied(following, standing, (), is_dry_run=True, as_json=as_json)
             return
         overwritten = [each for each in following if _NOW_FROM[each.state] == "API"]
-        if overwritten and not yes:
-            _confirm(overwritten)
+        if overwritten:
+            if not yes:
+                _print(overwritten, to_stderr=True)
+            confirm(
+                f"Overwrite these {len(overwritten)} values?",
+                yes=yes,
+                refusal="they were changed over the API or commands since the file was applied",
+            )
         applied = definitions.apply(force=overwrite)
     _tell_applied(applied.changed, applied.kept, applied.failed, is_dry_run=False, as_json=as_json)
     if applied.failed:
@@ -217,18 +222,6 @@ def _divided(
 
     following = [each for each in found if is_changed_by_applying(each, force=overwrite)]
     return following, [each for each in found if each not in following]
-
-
-def _confirm(overwritten: Sequence[Difference]) -> None:
-    if not sys.stdin.isatty():
-        raise Failure(
-            f"{len(overwritten)} values were changed over the API or commands since the file was applied;"
-            " add --yes to overwrite them, or see them: dragoman config diff",
-            exit_code=2,
-        )
-    _print(overwritten, to_stderr=True)
-    if not typer.confirm(f"Overwrite these {len(overwritten)} values?", err=True):
-        raise Failure("nothing was changed")
 
 
 def _tell_applied(

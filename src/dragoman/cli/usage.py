@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -24,6 +23,7 @@ from dragoman.cli.administering import (
     show_usd,
     tell,
 )
+from dragoman.cli.exporting import write_file
 from dragoman.cli.terminal import ConfigOption, DataDirOption, Failure, JsonOption, print_json
 
 if TYPE_CHECKING:
@@ -301,40 +301,11 @@ def export(
                 stream.write(piece)
             stream.flush()
             return
-        count = _write_file(output, pieces, heading_lines=1 if chosen == "csv" else 0)
+        count = write_file(output, pieces, noun="records", is_csv=chosen == "csv")
     if as_json:
         print_json(Exported(file=str(output), records=count))
     else:
         tell(f"Wrote {count:,} records to {output}.")
-
-
-def _write_file(path: Path, pieces: Iterator[bytes], *, heading_lines: int) -> int:
-    """How many records were written; progress goes to stderr."""
-    import os
-
-    from dragoman.cli.terminal import err
-
-    part = path.with_name(f".{path.name}.part")
-    count = -heading_lines
-    try:
-        with part.open("wb") as file, err().status("Exporting …") as progress:
-            for piece in pieces:
-                file.write(piece)
-                count += _count_lines(piece)
-                progress.update(f"Exporting … {max(0, count):,} records")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise Failure(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
-    return count
-
-
-def _count_lines(piece: bytes) -> int:
-    """Of JSON, or of CSV, where a line break within quotes ends nothing; pieces are whole records."""
-    return sum(part.count(b"\n") for part in piece.split(b'"')[::2])
 
 
 def _question(
