@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 from tests.accounting_fake import FakeAccounting
+from tests.policy.project_books import ProjectStoreInMemory
 
 from dragoman.chat import (
     ChatRequest,
@@ -31,6 +32,7 @@ from dragoman.errors import DragomanError
 from dragoman.pipeline import Books, Pipeline, Plan, Tab
 from dragoman.policy.limits import Limiter
 from dragoman.policy.prices import PriceBook
+from dragoman.policy.projects import ProjectBook
 from dragoman.policy.routing import ModelDirectory
 from dragoman.ports import ProviderHealth, StreamEncoder, WireTypes
 from dragoman.ports.limits import Full, Standing, Subject
@@ -109,7 +111,7 @@ class PlainDialect:
         raise AssertionError("the pipeline decodes nothing")
 
     def bind_target(self, request: ChatRequest, kind: Literal["model", "project"]) -> ChatRequest:
-        assert kind == "model"
+        assert kind in ("model", "project")
         return request
 
     def encode_response(
@@ -216,6 +218,7 @@ class House:
         principal: Principal = OWNER,
         balance: int = 0,
         windows: Path | None = None,
+        projects: ProjectStoreInMemory | None = None,
     ) -> None:
         self.target = ScriptedTarget(**scripts)
         rows = [
@@ -235,8 +238,14 @@ class House:
             limiter=self.limiter,
             prices=PriceBook(Prices(*prices), self.clock),
         )
+        self.projects = projects
         self.pipeline = Pipeline(
-            directory, {"scripted": self.target}, self.clock, books, max_choices=4
+            directory,
+            {"scripted": self.target},
+            self.clock,
+            books,
+            max_choices=4,
+            projects=None if projects is None else ProjectBook(projects, directory, self.clock),
         )
 
     def tab(self) -> Tab:
