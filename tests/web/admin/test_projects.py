@@ -117,7 +117,7 @@ async def test_projects_are_listed_in_pages(office: Office) -> None:
         await make_project(office, f"p{n}")
     await office.json("POST", "/projects/p1/archive")
     seen: list[str] = []
-    cursor = ""
+    cursor: str | None = ""
     while cursor is not None:
         page = await office.json("GET", f"/projects?limit=2&cursor={cursor}")
         assert len(page["data"]) <= 2

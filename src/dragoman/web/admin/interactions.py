@@ -12,13 +12,22 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter, SkipValidation
 from litestar.response import Stream
 
+from dragoman.errors import InvalidRequest
 from dragoman.policy.interactions.exports import ExportLayout
 from dragoman.policy.interactions.questions import InteractionQuestion
 from dragoman.policy.interactions.rows import InteractionRow
 from dragoman.records.interaction import InteractionSource
 from dragoman.records.interaction_query import Erasure
 from dragoman.records.usage_record import UsageStatus
-from dragoman.web.admin.parameters import AnyRequest, ForActor, Id, Limit, PathText, exact_rest
+from dragoman.web.admin.parameters import (
+    AnyRequest,
+    ForActor,
+    Id,
+    Limit,
+    PathText,
+    exact_rest,
+    unknown_cursor,
+)
 from dragoman.web.admin.usage import rest_of, zoned
 from dragoman.web.admin.views import Page
 
@@ -113,13 +122,18 @@ class Interactions(Controller):
         ] = None,
         limit: Limit = 100,
     ) -> Page[InteractionRow]:
-        page = administration.interactions.page(
-            wanted.question,
-            account_id=wanted.account_id,
-            before=cursor or None,
-            limit=limit,
-            with_content=content,
-        )
+        try:
+            page = administration.interactions.page(
+                wanted.question,
+                account_id=wanted.account_id,
+                before=cursor or None,
+                limit=limit,
+                with_content=content,
+            )
+        except InvalidRequest as error:
+            if error.param == "before":
+                raise unknown_cursor() from None
+            raise
         return Page(data=page.rows, next_cursor=page.before)
 
     @get("/export", summary="All that match, the oldest first, as JSON lines")

@@ -44,11 +44,15 @@ def before(cursor: str | None) -> int | None:
     if cursor is None or cursor == "":
         return None
     if not (cursor.isascii() and cursor.isdecimal()) or len(cursor) > 18:
-        raise InvalidRequest(
-            "cursor is not one of ours; send the next_cursor of the page before, or none",
-            param="cursor",
-        )
+        raise unknown_cursor()
     return int(cursor)
+
+
+def unknown_cursor() -> InvalidRequest:
+    return InvalidRequest(
+        "cursor is not one of ours; send the next_cursor of the page before, or none",
+        param="cursor",
+    )
 
 
 def exact_rest(request: AnyRequest, given: str) -> str:
