@@ -93,10 +93,12 @@ class Admitter:
         request = tab.dialect.bind_target(_with_defaults(request, route), "project")
         tab.request = request
         tab.conversation = Conversation(route, request)
+        most_ms = _shorter(request.context.max_ttft_ms, route.attached.max_ttft_ms)
         kit = None
         asked = request
         if request.context is not NO_CONTEXT:
-            kit = await equip(self._tools, request, route.attached)
+            left_s = None if most_ms is None else (most_ms - tab.since_arrival_ms()) / 1000
+            kit = await equip(self._tools, request, route.attached, left_s)
         if kit is not None:
             asked = with_functions(request, kit)
             tab.conversation.hidden_calls = frozenset(tool.function.name for tool in kit.tools)
@@ -105,10 +107,7 @@ class Admitter:
             kit=None if kit is None else fit_results(kit, asked, able),
             request=request,
             targets=tuple(able),
-            max_ttft_ms=_shorter(
-                request.context.max_ttft_ms,
-                _shorter(route.attached.max_ttft_ms, able[0].max_ttft_ms),
-            ),
+            max_ttft_ms=_shorter(most_ms, able[0].max_ttft_ms),
         )
 
     def _candidates(self, model: Model, principal: Principal) -> tuple[Model, ...]:

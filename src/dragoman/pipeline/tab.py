@@ -422,7 +422,7 @@ class Tab:
             error=error,
             http_status=http_status,
             model=model,
-            total_ms=self._since_arrival_ms(),
+            total_ms=self.since_arrival_ms(),
         )
         self._accounting.note(record)
 
@@ -458,7 +458,7 @@ class Tab:
             price_id=price.id if price is not None else None,
             queued_ms=_ms(self._asked_s - arrived_s) if model is not None else None,
             first_token_ms=_ms(first_token_s - arrived_s) if first_token_s is not None else None,
-            total_ms=self._since_arrival_ms(),
+            total_ms=self.since_arrival_ms(),
             status=status,
             finish_reason=finish_reason,
             http_status=http_status,
@@ -484,7 +484,8 @@ class Tab:
         if self.admission is not None:
             self._limiter.finish(self.admission, tokens)
 
-    def _since_arrival_ms(self) -> float:
+    def since_arrival_ms(self) -> float:
+        """How long the request has been under way."""
         return _ms(self._clock.monotonic_s() - self.arrival.monotonic_s)
 
 

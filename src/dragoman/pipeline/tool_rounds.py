@@ -31,13 +31,17 @@ BYTES_PER_TOKEN = 2
 
 
 async def equip(
-    box: ToolBox | None, request: ChatRequest, attached: AttachedModel
+    box: ToolBox | None, request: ChatRequest, attached: AttachedModel, left_s: float | None
 ) -> ToolKit | None:
-    """The tools that `request` turns on; `None`: none. Raises `InvalidRequest`."""
+    """The tools that `request` turns on; `None`: none. Raises `InvalidRequest`.
+
+    `left_s` is what is left of the wait for the first token; `None`: that is not bounded.
+    """
     context = request.context
     if box is None or not (asks_for_tools(context) or context.tool_switches):
         return None
-    offered = await box.offered(servers_of(attached.tools), timeout_s=LISTING_S)
+    timeout_s = LISTING_S if left_s is None else max(0.0, min(LISTING_S, left_s))
+    offered = await box.offered(servers_of(attached.tools), timeout_s=timeout_s)
     tools = choose(attached.tools, offered, request)
     if not tools or request.tool_choice.mode == "none" or request.max_output_tokens == 0:
         return None
