@@ -14,11 +14,11 @@ from dragoman.config import Config
 from dragoman.policy.routing import ModelDirectory
 from dragoman.ports import Clock
 from dragoman.records.model import Model
+from dragoman.stores import Store, open_store
 
 if TYPE_CHECKING:
     from dragoman.policy.administration import Administration
     from dragoman.policy.administration.definitions import Definitions, Difference, FileApplied
-    from dragoman.stores import Store
 
 MAX_NAMED = 20
 
@@ -50,12 +50,21 @@ def definitions_of(config: Config, office: Administration, store: Store) -> Defi
     )
 
 
-def apply_definitions(config: Config, store: Store, clock: Clock) -> None:
+def apply_at_start(config: Config, clock: Clock) -> None:
     """Make what there is follow the file, but for what others changed since; to be called once, by one process,
     before connections are taken.
 
     Says in the log what was made, what was kept, and what could not be. Raises what the store raises.
     """
+    store = open_store(config.data_dir)
+    try:
+        apply_definitions(config, store, clock)
+    finally:
+        store.close()
+
+
+def apply_definitions(config: Config, store: Store, clock: Clock) -> None:
+    """The same over a store that is open."""
     if not (
         *config.projects,
         *config.tool_servers,

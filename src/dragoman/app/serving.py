@@ -18,6 +18,7 @@ from dragoman import __version__
 from dragoman.app.administering import admin_routes
 from dragoman.app.bookkeeping import open_books
 from dragoman.app.conversations import Parts, conversation_routes
+from dragoman.app.definitions import apply_at_start
 from dragoman.app.embedding import embed
 from dragoman.app.process import SystemClock, set_up_logging, tell_port, url_of
 from dragoman.app.self_service import self_service_routes
@@ -88,6 +89,8 @@ class Seat:
 def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT. Raises `OSError` where the address cannot be had."""
     sock = listen(config.host, config.port)
+    set_up_logging(config)
+    apply_at_start(config, SystemClock())
     with ExitStack() as closing:
         serve_seat(
             config,

@@ -22,6 +22,7 @@ from contextlib import ExitStack, suppress
 
 import uvloop
 
+from dragoman.app.definitions import apply_at_start
 from dragoman.app.embedding import supervise_engines
 from dragoman.app.process import SystemClock, set_up_logging, tell_port
 from dragoman.app.sweeping import Sweeper
@@ -54,6 +55,7 @@ def supervise(config: Config) -> None:
     """
     sock = listen(config.host, config.port)
     set_up_logging(config)
+    apply_at_start(config, SystemClock())
     uvloop.run(_supervise(config, sock))
 
 

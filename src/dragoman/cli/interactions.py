@@ -137,7 +137,7 @@ def list_interactions(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """List interactions, newest first. What was said is in `show`, in `export` and in --json."""
+    """List interactions, newest first. What was said is shown by `show`, by `export`, and as JSON."""
     question = _question(
         {
             "project": project,
