@@ -175,8 +175,8 @@ class Writer:
             request_id,
             type(error).__name__,
         )
-        make_storable(job)
         try:
+            make_storable(job)
             self._till.perform([job], may_repeat=True)
         except _UNWRITABLE:
             job.keep = None
