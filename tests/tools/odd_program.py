@@ -46,7 +46,10 @@ def listed(behaviour: str, lists: int) -> list[Any]:
         return [
             odd,
             {"name": "no-schema", "inputSchema": {**OBJECT, "minProperties": "all"}},
-            {"name": "wrong-types", "inputSchema": {"type": "object", "properties": {"a": {"type": 7}}}},
+            {
+                "name": "wrong-types",
+                "inputSchema": {"type": "object", "properties": {"a": {"type": 7}}},
+            },
             {"name": "huge", "inputSchema": {**OBJECT, "description": "x" * 40_000}},
             {"name": "elsewhere", "inputSchema": {**OBJECT, "$schema": "http://127.0.0.1:9/x"}},
             {"name": "deep", "inputSchema": {"type": "object", "properties": deep()}},

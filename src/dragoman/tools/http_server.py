@@ -206,6 +206,6 @@ def _decode(data: bytes, media_type: str, parameters: str) -> str:
         try:
             return data.decode()
         except UnicodeDecodeError as error:
-            if error.start < len(data) - 4:
+            if error.reason != "unexpected end of data":
                 return describe_binary("binary data", len(data))
     return data.decode(_CHARSETS.get(name, "utf-8"), "replace")
