@@ -204,3 +204,63 @@ def test_no_secret_reaches_the_log_or_the_data_directory(
     for path in Path(server.data_dir).rglob("*"):
         if path.is_file() and path.name != "dragoman.toml":
             assert secret.encode() not in path.read_bytes(), path
+
+
+def test_a_project_is_made_answers_and_is_archived_while_the_server_runs(
+    server: ServerProcess, admin: httpx.Client, provider: ScriptedProvider
+) -> None:
+    secret = made(admin.post("/keys", json={"name": "shop"}))["secret"]
+    assert ask(server, secret, "shop").status_code == 400
+    project = made(admin.post("/projects", json={"key": "shop", "models": [{"model": "gpt"}]}))
+    prompt = {
+        "key": "tone",
+        "text": "Be {{tone}}.",
+        "arguments": [{"name": "tone", "default": "brief"}],
+    }
+    made(admin.post("/projects/shop/templates", json=prompt))
+    model = {"model": "g", "template": "tone", "sampling": {"temperature": 0.25}}
+    admin.put("/projects/shop/models/gpt", json=model).raise_for_status()
+
+    provider.reset()
+    answer = ask(server, secret, "shop")
+    assert answer.status_code == 200, answer.text
+    sent = provider.requests[-1].body
+    assert sent["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert sent["temperature"] == 0.25
+    made(admin.post("/projects/shop/templates/tone/versions", json={"text": "Be long."}))
+    assert ask(server, secret, "shop/gpt").status_code == 200
+    assert provider.requests[-1].body["messages"][0]["content"] == "Be long."
+
+    page = admin.get("/interactions", params={"project": "shop"}).json()["data"]
+    assert [row["system_prompt"] for row in page] == ["Be long.", "Be brief."]
+    assert [row["template_version"] for row in page] == [2, 1]
+    admin.delete(f"/interactions/{page[0]['completion_id']}").raise_for_status()
+    export = admin.get("/interactions/export", params={"project": project["id"]})
+    (line,) = map(json.loads, export.text.splitlines())
+    assert [m["role"] for m in line["messages"]] == ["system", "user", "assistant"]
+
+    admin.post("/projects/shop/archive").raise_for_status()
+    assert ask(server, secret, "shop").status_code == 400
+    admin.post("/projects/shop/restore").raise_for_status()
+    assert ask(server, secret, "shop").status_code == 200
+
+
+def test_a_campaign_runs_and_is_reported_while_the_server_runs(
+    server: ServerProcess, admin: httpx.Client, provider: ScriptedProvider
+) -> None:
+    secret = made(admin.post("/keys", json={"name": "lab"}))["secret"]
+    models = [{"model": "gpt"}, {"model": "gpt", "key": "bold", "sampling": {"temperature": 1.5}}]
+    made(admin.post("/projects", json={"key": "lab", "models": models}))
+    arms = [{"model": "gpt"}, {"model": "bold"}]
+    wish = {"key": "which", "metric": "total_ms", "arms": arms}
+    campaign = made(admin.post("/projects/lab/campaigns", json=wish))
+    for _ in range(6):
+        assert ask(server, secret, "lab").status_code == 200
+    report = admin.get("/projects/lab/campaigns/which/report").json()
+    assert report["campaign_id"] == campaign["id"]
+    assert sum(arm["units"] for arm in report["arms"]) == 6
+    assert sum(arm["scores"] for arm in report["arms"]) == 6
+    admin.post("/projects/lab/campaigns/which/cancel").raise_for_status()
+    rows = admin.get("/interactions", params={"campaign": campaign["id"]}).json()["data"]
+    assert {row["arm"] for row in rows} <= {"A", "B"}
+    assert {row["entered_by"] for row in rows} == {"split"}

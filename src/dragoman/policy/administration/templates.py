@@ -92,11 +92,11 @@ class TemplateAdministration:
             version = self._version_of(wish, newest.version + 1)
             is_new = not _is_same(newest, version)
             if is_new:
-                kept = self._with_version(owner, kept, version)
+                kept = self._with_version(owner, kept, version, is_active=wish.activate)
             else:
                 version = newest
-            if wish.activate:
-                kept = self._activated(owner, kept, version.version)
+                if wish.activate:
+                    kept = self._activated(owner, kept, version.version)
         return kept, version, is_new
 
     def activate(self, project: str, template: str, version: int) -> Template:
@@ -172,8 +172,9 @@ class TemplateAdministration:
             return False
         again = next((v for v in reversed(kept.versions) if _is_same(v, version)), None)
         if again is None:
-            kept = self._with_version(owner, kept, version)
-        self._activated(owner, kept, (again or version).version)
+            self._with_version(owner, kept, version, is_active=True)
+        else:
+            self._activated(owner, kept, again.version)
         return True
 
     # --- Steps ---
@@ -228,15 +229,22 @@ class TemplateAdministration:
         return template
 
     def _with_version(
-        self, owner: Project, template: Template, version: TemplateVersion
+        self, owner: Project, template: Template, version: TemplateVersion, *, is_active: bool
     ) -> Template:
         if len(template.versions) >= MAX_VERSIONS:
             raise Conflict(
                 f"a template may have at most {MAX_VERSIONS} versions; make another template"
             )
         self._desk.store.add_template_version(template.id, version)
-        self._note("template.add_version", owner, template, version)
-        return msgspec.structs.replace(template, versions=(*template.versions, version))
+        active = template.active_version
+        if is_active:
+            active = version.version
+            self._desk.store.activate_template(template.id, active)
+        after = msgspec.structs.replace(
+            template, versions=(*template.versions, version), active_version=active
+        )
+        self._note("template.add_version", owner, after, version)
+        return after
 
     def _activated(self, owner: Project, template: Template, version: int) -> Template:
         if template.active_version == version:
@@ -265,6 +273,7 @@ class TemplateAdministration:
                 "project": owner.id,
                 "key": template.key,
                 "version": version.version,
+                "is_active": version.version == template.active_version,
                 "characters": len(version.text),
                 "arguments": [argument.name for argument in version.arguments],
             },
