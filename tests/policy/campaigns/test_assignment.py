@@ -60,8 +60,9 @@ def test_entering_says_nothing_about_the_arm() -> None:
 
 
 def test_a_split_of_one_lets_everybody_in_and_one_of_nought_nobody() -> None:
-    assert all(assign(campaign(1.0), unit) is not None for unit in UNITS)
-    assert all(assign(campaign(0.0), unit) is None for unit in UNITS)
+    everybody, nobody = campaign(1.0), campaign(0.0)
+    assert all(assign(everybody, unit) is not None for unit in UNITS)
+    assert all(assign(nobody, unit) is None for unit in UNITS)
 
 
 def test_a_changed_split_moves_only_the_units_that_it_must() -> None:

@@ -427,6 +427,20 @@ def test_a_deployment_that_fails_leaves_the_campaign_running(
     assert kept(store).deployed_s == NOW_S
 
 
+def test_a_campaign_that_cannot_be_judged_keeps_no_other_from_its_end(
+    store: Store, clerk: Clerk
+) -> None:
+    store.add_campaign(CAMPAIGN)
+    win(store)
+    store.add_project(replace(PROJECT, id=ProjectId("proj_2"), key="other"))
+    lost = replace(CAMPAIGN, id=CampaignId("c"), project_id="proj_2", created_s=NOW_S)
+    store.add_campaign(replace(lost, metric_id=MetricId("gone")))
+    with pytest.raises(UnknownEntity, match="gone"):
+        clerk.look_at_all()
+    assert store.list_campaigns(PROJECT.id)[0].winner == "B"
+    assert [campaign.id for campaign in store.active_campaigns()] == ["c"]
+
+
 def test_a_stop_ends_the_counting_of_a_long_backlog(store: Store, clerk: Clerk) -> None:
     store.add_campaign(CAMPAIGN)
     add_interactions(database_of(store), *(asked(f"user:{n}", "A") for n in range(1500)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -55,6 +57,36 @@ def test_rare_and_uneven_scores_do_no_harm_though_looked_at_from_the_second_on(
     draw: Draw, is_bool: bool
 ) -> None:
     assert false_ends([draw, draw], 200, is_bool=is_bool, seed=2, min_scores=2) <= 0.05
+
+
+def test_a_small_arm_that_has_not_seen_its_rare_scores_yet_is_not_taken_for_another() -> None:
+    """One arm of ten units has one, by requests that name the campaign; a few scores are very high."""
+    random = np.random.default_rng(15)
+    campaign = campaign_of()
+    ended = by_own_variance = 0
+    for _ in range(200):
+        places = (random.random(1500) < 0.1).astype(int).tolist()
+        values = lognormal(1.0, 2.0)(random, 1500).tolist()
+        seen = list(zip(places, values, strict=True))
+        ended += winner_of(campaign, seen, is_bool=False)[0] is not None
+        by_own_variance += ends_by_own_variance(seen)
+    assert ended / 200 <= 0.05
+    # The same boundary, with nothing but each arm's own variance.
+    assert by_own_variance / 200 > 0.1
+
+
+def ends_by_own_variance(seen: list[tuple[int, float]]) -> bool:
+    sums = [NO_SUMS, NO_SUMS]
+    for place, value in seen:
+        sums[place] = sums[place].plus(value)
+        one, other = sums
+        if min(one.n, other.n) >= 30:
+            time = 0.01 * 4 * one.n * other.n / (one.n + other.n)
+            error_squared = one.variance / one.n + other.variance / other.n
+            bound = (time + 1) / time * log((time + 1) / 0.05**2)
+            if (one.mean - other.mean) ** 2 > bound * error_squared:
+                return True
+    return False
 
 
 def test_three_equal_arms_end_at_most_one_campaign_in_twenty() -> None:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import msgspec
 
-from dragoman.errors import UnknownEntity
+from dragoman.errors import DragomanError, UnknownEntity
 from dragoman.policy.campaigns import wording
 from dragoman.policy.campaigns.deployment import obstacle_to, with_arm
 from dragoman.policy.campaigns.judging import Judgement, judge
@@ -64,17 +64,27 @@ class Clerk:
         return self._look(campaign, self._store.tally(campaign.id))
 
     def look_at_all(self, stop: threading.Event | None = None) -> int:
-        """Count what is new, and look at every active campaign that has more; returns how many those were."""
+        """Count what is new, and look at every active campaign that has more; returns how many those were.
+
+        What fails for one campaign is raised when the others have been looked at.
+        """
         self._gather(lambda: stop is not None and stop.is_set())
         seen: dict[CampaignId, tuple[Campaign, Tally]] = {}
         looked = 0
+        failure: DragomanError | None = None
         for campaign in self._store.active_campaigns():
-            tally = self._store.tally(campaign.id)
-            if self._seen.get(campaign.id) != (campaign, tally):
-                looked += 1
-                self._look(campaign, tally)
-            seen[campaign.id] = (campaign, tally)
+            try:
+                tally = self._store.tally(campaign.id)
+                if self._seen.get(campaign.id) != (campaign, tally):
+                    self._look(campaign, tally)
+                    looked += 1
+            except DragomanError as error:
+                failure = error
+            else:
+                seen[campaign.id] = (campaign, tally)
         self._seen = seen
+        if failure is not None:
+            raise failure
         return looked
 
     def report(self, campaign_id: CampaignId) -> CampaignReport:

@@ -20,12 +20,16 @@ the same size would have for it: 4·n₁·n₂ / (n₁ + n₂).
 What "asymptotic" leaves open is the beginning, where a sample's own variance may be far too small: nothing but
 equal scores so far, or the rare dear request not yet seen. So variances are never taken smaller than they would
 be if nothing differed. For two arms that is the variance of all scores together, about their common mean; for
-preferences the mean of their squares, about nought. Where arms do not differ, such sums are self-normalised, and
-the boundary holds at every sample size and for any distribution (V. H. de la Peña, "A general class of
-exponential inequalities for martingales and ratios", Annals of Probability 27(1), 1999). Where they differ, it
-makes intervals a little too wide: by an eighth for a difference of a whole standard deviation. Proportions are
-taken as if each outcome had been seen once more (A. Agresti and B. Caffo, The American Statistician 54(4), 2000),
-so that thirty times no error is not taken for no error ever.
+preferences the mean of their squares, about nought. Sums that are divided by that are self-normalised: as long as
+nothing differs, the boundary holds at small samples, too, and for any distribution (V. H. de la Peña, "A general
+class of exponential inequalities for martingales and ratios", Annals of Probability 27(1), 1999; exactly so for
+preferences, nearly for arms, whose common mean is not known beforehand). Where something differs, intervals come
+out a little too wide: by an eighth for a difference of a whole standard deviation. Proportions are taken as if
+each outcome had been seen once more (A. Agresti and B. Caffo, The American Statistician 54(4), 2000), so that
+thirty times no error is not taken for no error ever.
+
+What is left: an arm with rare, huge scores beside one without. Its mean is too low until the first of them comes,
+whatever its variance is taken for; more scores before the first look (`min_scores`) help.
 """
 
 from __future__ import annotations
