@@ -69,3 +69,28 @@ async def test_the_page_needs_nothing_from_elsewhere(office: Office, document: A
 async def test_there_is_nothing_else_beside_the_page(office: Office) -> None:
     for path in ("/admin/v1/docs/none", "/admin/v1/docs/../keys", "/admin/v1/openapi.json/x"):
         assert (await office.client.get(path)).status_code in (401, 404)
+
+
+async def test_what_belongs_to_a_project_has_its_own_section(document: Any) -> None:
+    nouns = {
+        path: operation["tags"]
+        for path, methods in document["paths"].items()
+        for operation in methods.values()
+    }
+    assert nouns["/admin/v1/projects/{project}/models/{model}"] == ["projects"]
+    assert nouns["/admin/v1/projects/{project}/templates/{template}/versions"] == ["templates"]
+    assert nouns["/admin/v1/projects/{project}/campaigns/{campaign}/report"] == ["campaigns"]
+    assert nouns["/admin/v1/projects/{project}/metrics"] == ["metrics"]
+    assert nouns["/admin/v1/accounts/{account_id}/users/{user}"] == ["interactions"]
+    assert {tag for tags in nouns.values() for tag in tags} <= {
+        tag["name"] for tag in document["tags"]
+    }
+
+
+async def test_parameters_in_the_path_say_what_they_take(document: Any) -> None:
+    operation = document["paths"]["/admin/v1/projects/{project}/models/{model}"]["get"]
+    words = {p["name"]: p["description"] for p in operation["parameters"]}
+    assert words == {
+        "project": "The project's id or key.",
+        "model": "The model's key in the project; it may have slashes.",
+    }

@@ -51,6 +51,18 @@ _REFUSALS = {
     "429": "Too many attempts without a key; see `Retry-After`.",
     "503": "The database takes no writes at the moment; nothing was changed.",
 }
+_PATH_WORDS = {
+    "project": "The project's id or key.",
+    "template": "The template's id or key.",
+    "metric": "The metric's id or key.",
+    "campaign": "The campaign's id or key.",
+    "model": "The model's key in the project; it may have slashes.",
+    "member": "The member's id or e-mail address.",
+    "server": "The tool server's key.",
+    "version": "The version's number.",
+    "user": "The end user, exactly as requests named them.",
+}
+"""Of parameters in the path that are no mere ids."""
 _REF = "#/components/schemas/"
 _DESCRIBED = (
     wishes,
@@ -214,7 +226,7 @@ def _describe_field(properties: Json, field: str, words: str) -> None:
 
 
 def _words(name: str) -> str:
-    return f"The {name.replace('_id', '')}'s id."
+    return _PATH_WORDS.get(name, f"The {name.replace('_id', '')}'s id.")
 
 
 def _renamed(value: Any) -> Any:
