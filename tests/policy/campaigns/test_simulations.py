@@ -25,6 +25,9 @@ from dragoman.policy.campaigns.judging import guard_pair_alpha, is_apart, judge
 from dragoman.policy.campaigns.sample_ratio import LEVEL, always_valid_p
 from dragoman.records.campaign import NO_SUMS, Guardrail
 
+# Each takes some seconds of an idle machine.
+pytestmark = pytest.mark.timeout(600)
+
 CAMPAIGNS = 1000
 UNITS = 2000
 
