@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
+from msgspec.structs import replace
 from tests.conftest import SCRIPTED_SECRET, gateway_config
 from tests.policy.project_books import attached, project
 from tests.scripted_provider import Script, ScriptedProvider, Tokens
@@ -23,7 +25,7 @@ from dragoman.policy.campaigns.clerk import Clerk
 from dragoman.records.account import DEFAULT_ACCOUNT
 from dragoman.records.campaign import Arm, Campaign, CampaignId
 from dragoman.records.interaction_query import InteractionFilter
-from dragoman.records.metric import MetricId
+from dragoman.records.metric import Metric, MetricId
 from dragoman.stores import Store, open_store
 
 USERS = [str(UUID(int=number, version=4)) for number in range(160)]
@@ -68,6 +70,10 @@ def served(provider: ScriptedProvider, tmp_path: Path) -> Iterator[tuple[httpx.C
 
 def ask(http: httpx.Client, user: str) -> str:
     """The model that answered."""
+    return str(answer_to(http, user)["model"])
+
+
+def answer_to(http: httpx.Client, user: str) -> Any:
     body = {
         "model": "support",
         "messages": [{"role": "user", "content": "hi"}],
@@ -75,7 +81,7 @@ def ask(http: httpx.Client, user: str) -> str:
     }
     answer = http.post("/api/v1/chat/completions", json=body)
     assert answer.status_code == 200, answer.text
-    return str(answer.json()["model"])
+    return answer.json()
 
 
 def ended(store: Store) -> Campaign:
@@ -125,3 +131,44 @@ def test_users_meet_their_arms_until_the_better_one_answers_everybody(
     provider.requests.clear()
     assert {ask(http, user) for user in USERS[:6]} == {"gpt"}
     assert {request.body["temperature"] for request in provider.requests} == {0.125}
+
+
+def test_what_users_say_ends_a_campaign_at_once(
+    served: tuple[httpx.Client, Store], provider: ScriptedProvider
+) -> None:
+    http, store = served
+    store.add_project(PROJECT)
+    store.add_metric(
+        Metric(
+            id=MetricId("5d0f6a86-1c0d-4f0a-9d5c-0f6c0ab7a0de"),
+            project_id=PROJECT.id,
+            key="liked",
+            name="Liked",
+            kind="bool",
+        )
+    )
+    store.add_campaign(
+        replace(CAMPAIGN, metric_id=MetricId("5d0f6a86-1c0d-4f0a-9d5c-0f6c0ab7a0de"))
+    )
+    told = 0
+    for user in USERS:
+        if not store.list_campaigns()[0].is_active:
+            break
+        answer = answer_to(http, user)
+        remark = {
+            "completion_id": answer["choices"][0]["completion_id"],
+            "metric": "liked",
+            "value": answer["model"] == "gpt",
+        }
+        # The second of a unit is shown, and not tested.
+        for _ in range(2):
+            said = http.post("/api/v1/feedback", json=remark)
+            assert said.status_code in (200, 201), said.text
+        told += 1
+    (campaign,) = store.list_campaigns()
+    assert (campaign.status, campaign.winner) == ("DONE", "B")
+    tally = store.tally(campaign.id)
+    # Nothing is counted after the end, which the last score, not a look a second later, brought.
+    assert sum(arm.scores.n for arm in tally.arms) == told
+    assert sum(arm.later_scores.n for arm in tally.arms) == told - 1
+    assert told < 90
