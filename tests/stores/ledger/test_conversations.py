@@ -62,7 +62,9 @@ class Talk:
 def unwritable_sums(desk: Desk) -> Iterator[None]:
     """Every transaction that settles fails, after its conversations were made."""
     connection = sqlite3.connect(desk.data_dir / "dragoman.db", isolation_level=None)
-    connection.execute("CREATE TRIGGER no BEFORE INSERT ON usage_days BEGIN SELECT nothing(); END")
+    connection.execute(
+        "CREATE TRIGGER no BEFORE INSERT ON usage_days BEGIN SELECT no_such_function(); END"
+    )
     try:
         yield
     finally:
