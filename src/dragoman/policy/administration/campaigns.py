@@ -8,6 +8,7 @@ from dragoman.errors import Conflict, UnknownEntity
 from dragoman.policy.administration.desk import (
     Desk,
     checked,
+    named,
     refuse_id_as_key,
     same_or_conflict,
     text_checked,
@@ -100,11 +101,9 @@ class CampaignAdministration:
 
     def _found(self, project: Project, campaign: str) -> Campaign:
         campaigns = self._desk.store.list_campaigns(project.id)
-        for each in (
-            *(c for c in campaigns if c.id == campaign),
-            *(c for c in campaigns if c.key == campaign),
-        ):
-            return each
+        found = named(campaigns, campaign)
+        if found is not None:
+            return found
         known = ", ".join(c.key for c in campaigns[:20]) or "none yet"
         raise UnknownEntity(
             f"project '{project.key}' has no campaign {campaign[:64]!r}; it has {known}",

@@ -7,7 +7,8 @@ import hmac
 import re
 import secrets
 import uuid
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -27,6 +28,7 @@ MAX_LIST = 256
 """The most names in a list of models, networks and the like."""
 
 Wish = TypeVar("Wish", bound=msgspec.Struct)
+Keyed = TypeVar("Keyed", bound="_Keyed")
 Made = TypeVar("Made", Account, Member, Project, Metric, Campaign)
 
 _LOWER_ALPHANUMERIC = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -81,19 +83,16 @@ class Desk:
     def project(self, name: str, *, for_change: bool = False) -> Project:
         """The project of that id or key. Raises `UnknownEntity`, or `Conflict` where it is to be changed and
         is archived."""
-        projects = self.store.list_projects()
-        for project in (
-            *(p for p in projects if p.id == name),
-            *(p for p in projects if p.key == name),
-        ):
-            if for_change and project.archived_s is not None:
-                raise Conflict(
-                    f"project '{project.key}' is archived; restore it first", param="project"
-                )
-            return project
-        raise UnknownEntity(
-            f"project {name[:64]!r} does not exist", entity="project", param="project"
-        )
+        project = named(self.store.list_projects(), name)
+        if project is None:
+            raise UnknownEntity(
+                f"project {name[:64]!r} does not exist", entity="project", param="project"
+            )
+        if for_change and project.archived_s is not None:
+            raise Conflict(
+                f"project '{project.key}' is archived; restore it first", param="project"
+            )
+        return project
 
     def models(self, names: tuple[str, ...] | None, param: str) -> tuple[str, ...] | None:
         """The ids of the models that `names` (ids or aliases) mean. Raises `InvalidRequest`."""
@@ -150,6 +149,22 @@ class Desk:
             for encoded in (part.encode("utf-8", "surrogatepass") for part in parts)
         )
         return hmac.digest(self.store.server_secret(_CREATION_SECRET), message, hashlib.sha512)
+
+
+class _Keyed(Protocol):
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def key(self) -> str: ...
+
+
+def named(things: Sequence[Keyed], name: str) -> Keyed | None:
+    """The one of that id, or else of that key."""
+    for thing in things:
+        if thing.id == name:
+            return thing
+    return next((thing for thing in things if thing.key == name), None)
 
 
 def same_or_conflict(wished: Made, kept: Made) -> Made:

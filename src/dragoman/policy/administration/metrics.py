@@ -9,6 +9,7 @@ from dragoman.errors import Conflict, UnknownEntity
 from dragoman.policy.administration.desk import (
     Desk,
     checked,
+    named,
     refuse_id_as_key,
     same_or_conflict,
     text_checked,
@@ -157,8 +158,9 @@ class MetricAdministration:
 def metric_named(name: str, project: Project, own: list[Metric]) -> Metric:
     """By id or key, of the project's `own` or of the built-in ones. Raises `UnknownEntity`."""
     metrics = (*own, *BUILT_IN_METRICS)
-    for each in (*(m for m in metrics if m.id == name), *(m for m in metrics if m.key == name)):
-        return each
+    found = named(metrics, name)
+    if found is not None:
+        return found
     raise UnknownEntity(
         f"project '{project.key}' has no metric {name[:64]!r}; it has"
         f" {', '.join(each.key for each in metrics[:20])}",
