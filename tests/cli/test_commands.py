@@ -102,6 +102,7 @@ COMMANDS = [
     ("tools", "remove"),
     ("tools", "disable"),
     ("tools", "enable"),
+    ("tools", "test"),
     ("ledger",),
     ("ledger", "list"),
     ("ledger", "verify"),

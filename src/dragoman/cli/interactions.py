@@ -193,7 +193,7 @@ def show(
     if as_json:
         print_json(row)
         return
-    values = msgspec.to_builtins(row)
+    values = msgspec.json.decode(msgspec.json.encode(row))
     print_fields(
         (
             name,

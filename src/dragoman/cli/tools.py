@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,11 +23,14 @@ from dragoman.cli.terminal import (
     Failure,
     JsonOption,
     print_json,
+    read_config,
+    warn,
 )
 
 if TYPE_CHECKING:
+    from dragoman.config import Config
     from dragoman.policy.administration.project_wishes import HttpToolWish
-    from dragoman.records.tool_server import ToolServer
+    from dragoman.records.tool_server import ServerTool, ToolServer
 
 tools_app = typer.Typer(
     help="Set up and test the servers whose tools models of projects may use.",
@@ -33,7 +38,7 @@ tools_app = typer.Typer(
     epilog="Example: dragoman tools add search --url https://tools.example.com/mcp",
 )
 
-TEST_TIMEOUT_S = 30.0
+MAX_TEXT_CHARS = 100
 MAX_TOOLS_FILE_BYTES = 16 << 20
 
 ServerArgument = Annotated[str, typer.Argument(metavar="SERVER", help="The server's key.")]
@@ -208,6 +213,73 @@ def enable(
     typer.echo(f"Enabled {done.key}.")
 
 
+@tools_app.command("test", epilog="Example: dragoman tools test search")
+def try_out(
+    server: ServerArgument,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.1, max=600, help="Seconds to wait for its list.")
+    ] = 45.0,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Ask a tool server for its tools, from this process, and show them as models are told of them.
+
+    A program is started for it; a disabled server is asked, too.
+    """
+    import asyncio
+
+    settings = read_config(config, data_dir=data_dir)
+    with opened_administration(config, data_dir) as (office, _):
+        found = office.tool_servers.find(server)
+    with _heard("dragoman.tools") as complaints:
+        tools = asyncio.run(_ask(settings, found, timeout))
+    if not tools:
+        raise Failure(complaints[-1] if complaints else f"{found.key} lists none in {timeout:g} s")
+    for complaint in complaints:
+        warn(complaint)
+    if as_json:
+        print_json([_tool_row(each) for each in tools])
+        return
+    print_table(
+        ("TOOL", "AS THE MODEL CALLS IT", "DESCRIPTION"),
+        ((each.id, each.function.name, _one_line(each.function.description)) for each in tools),
+    )
+
+
+async def _ask(settings: Config, server: ToolServer, timeout_s: float) -> list[ServerTool]:
+    from contextlib import AsyncExitStack
+
+    from dragoman.app.tooling import open_tool_box
+
+    servers = {server.key: msgspec.structs.replace(server, disabled_s=None)}
+    async with AsyncExitStack() as closing:
+        box = open_tool_box(settings, lambda: servers, closing)
+        return await box.offered([server.key], timeout_s=timeout_s)
+
+
+@contextmanager
+def _heard(logger_name: str) -> Iterator[list[str]]:
+    """What is said to the log meanwhile, which here is said to a person."""
+    import logging
+
+    heard: list[str] = []
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record.getMessage())
+
+    logger, ear = logging.getLogger(logger_name), Ear(logging.WARNING)
+    propagated = logger.propagate
+    logger.addHandler(ear)
+    logger.propagate = False
+    try:
+        yield heard
+    finally:
+        logger.removeHandler(ear)
+        logger.propagate = propagated
+
+
 # --- What is wished for -------------------------------------------------------------------------
 
 
@@ -262,6 +334,23 @@ def _row(server: ToolServer) -> ServerRow:
 
 def _shown(pairs: tuple[tuple[str, str], ...]) -> dict[str, str | None]:
     return {name: value if value.startswith(("env:", "file:")) else None for name, value in pairs}
+
+
+def _tool_row(tool: ServerTool) -> ToolRow:
+    return ToolRow(
+        id=tool.id,
+        function=tool.function.name,
+        description=tool.function.description,
+        parameters=tool.function.parameters,
+    )
+
+
+def _one_line(text: str | None) -> str | None:
+    """What a server says of itself is not for the terminal to obey."""
+    if text is None:
+        return None
+    plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return plain if len(plain) <= MAX_TEXT_CHARS else plain[: MAX_TEXT_CHARS - 1] + "…"
 
 
 def _print(row: ServerRow, *, as_json: bool) -> None:
