@@ -38,6 +38,7 @@ _FAMILY_NAMES = {
     "studio": "Studio (Prem, Adaptive)",
     "dreamsolve": "DreamSolve",
     "anthropic": "Anthropic",
+    "conversations": "Conversations and feedback",
     "server": "Server",
     "admin": "Types",
 }

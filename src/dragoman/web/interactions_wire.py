@@ -48,7 +48,8 @@ class RemarkIn(msgspec.Struct):
     reason: Annotated[str | None, about("Why.")] = None
     details: Annotated[str | None, about("More words.")] = None
     created_at: Annotated[
-        str | int | float | None, about("As that of the interaction. Default: when that was made.")
+        str | int | float | None,
+        about("As that of an interaction. Default: now; of an import, when that was made."),
     ] = None
 
 

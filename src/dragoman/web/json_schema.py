@@ -98,6 +98,9 @@ class SchemaBook:
         schemas = [self.schema(v) for v in variants if v is not msgspec.UnsetType]
         if len(schemas) == 1:
             return schemas[0]
+        if {} in schemas:
+            # Anything, or something: anything.
+            return {}
         # A union within a union says no more than its variants do.
         flat: list[Schema] = []
         for schema in schemas:

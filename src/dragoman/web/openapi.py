@@ -120,7 +120,7 @@ class QueryParameter(msgspec.Struct, frozen=True):
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One method at one path. Types of one `family` share a prefix, and its tag."""
 
-    method: Literal["get", "post"]
+    method: Literal["get", "post", "delete"]
     path: str
     id: str
     family: str

@@ -17,6 +17,7 @@ from dragoman.web.accounts import (
     UsagePageBody,
     UsageSumsBody,
 )
+from dragoman.web.interactions_operations import conversation_operations
 from dragoman.web.neighbours import Health, ModelEntry, ModelList
 from dragoman.web.openapi import (
     UNKNOWN_MODEL,
@@ -48,6 +49,9 @@ def operations(dialects: Sequence[Dialect]) -> list[Operation]:
     for dialect in dialects:
         found.append(completion_operation(dialect))
         found += _beside(dialect)
+    for dialect in dialects:
+        if dialect.name == "studio":
+            found += conversation_operations(dialect)
     found.append(_health())
     return found
 
