@@ -268,7 +268,7 @@ class Pipeline:
             # No model is asked.
             prices = (None,) * len(prices)
         # An account that nothing bounds needs no quote: there is nothing to take it from.
-        is_priced = any(map(is_charged, prices)) and not tab.principal.account.is_unbounded
+        is_priced = not tab.principal.account.is_unbounded and any(map(is_charged, prices))
         if not is_priced and not tab.is_token_limited:
             await tab.hold(FREE, plan.targets, prices)
             return plan

@@ -370,12 +370,18 @@ class Tab:
 
         Raises `StoreUnavailable` where it cannot be made durable: the answer must not be given then.
         """
-        cost = self._cost(usage)
+        is_only_round = self._earlier_usage is None
+        price = self._price
+        if is_only_round:
+            cost = None if price is None else price.cost(usage)
+        else:
+            cost = self._cost(usage)
         answer = self.keeper.answer(cost) if self.keeper is not None else None
         kept = await self._settle(
             "ok", usage, cost, finish_reason=finish_reason, http_status=200, answer=answer
         )
-        usage = self.with_earlier_rounds(usage)
+        if not is_only_round:
+            usage = self.with_earlier_rounds(usage)
         if cost is None:
             return usage
         return msgspec.structs.replace(usage, cost_nano_usd=kept.cost_nano_usd)
@@ -441,7 +447,8 @@ class Tab:
         hold, intent, model = self._hold, self._intent, self._model
         assert hold is not None
         assert intent is not None
-        usage = self.with_earlier_rounds(usage)
+        if self._earlier_usage is not None:
+            usage = self.with_earlier_rounds(usage)
         self._is_closed = True
         price = self._price
         attempts = self._attempts
@@ -465,20 +472,17 @@ class Tab:
             error=error,
             attempts=attempts,
         )
-        settled = self._accounting.settle(
-            hold, record, claim=self._claim, answer=answer, keep=self._keep()
-        )
+        keep = None if self.conversation is None else self._keep(self.conversation)
+        settled = self._accounting.settle(hold, record, claim=self._claim, answer=answer, keep=keep)
         self._release(usage.total_tokens)
         return settled
 
-    def _keep(self) -> Keep | None:
+    def _keep(self, conversation: Conversation) -> Keep | None:
         """What makes the rows of a request to a project, unless that was refused, by a target say."""
         error = self.error
-        if self.conversation is None or (
-            error is not None and error.blame == "client" and error.code != FirstTokenTimeout.code
-        ):
+        if error is not None and error.blame == "client" and error.code != FirstTokenTimeout.code:
             return None
-        return self.conversation.keep()
+        return conversation.keep()
 
     def _release(self, tokens: int) -> None:
         if self.admission is not None:

@@ -211,18 +211,19 @@ def _describe(feature: Feature) -> str:
 
 def bind(request: ChatRequest, model: Model) -> ChatRequest:
     """What `model` is to be sent for `request`: everything settled that was left open."""
-    messages = request.messages
-    prompt = system_prompt_of(request, model)
-    if prompt is not None:
-        messages = (Message("system", (Text(prompt),)), *messages)
-    return msgspec.structs.replace(
+    bound = msgspec.structs.replace(
         request,
-        messages=messages,
-        system_prompt=None,
         sampling=_bind_sampling(request, model),
         max_output_tokens=_bind_output_limit(request, model),
         stop=_bind_stop(request.stop, model),
     )
+    if request.system_prompt is None and model.default_system_prompt is None:
+        return bound
+    prompt = system_prompt_of(request, model)
+    if prompt is None:
+        return bound
+    messages = (Message("system", (Text(prompt),)), *request.messages)
+    return msgspec.structs.replace(bound, messages=messages, system_prompt=None)
 
 
 def system_prompt_of(request: ChatRequest, model: Model) -> str | None:
