@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import msgspec
 import pytest
 from tests.policy.administration.conftest import SetClock, actions, refused
@@ -175,6 +178,25 @@ def test_collisions_that_came_with_the_settings_are_told(
     assert "'shop' mean the model 'shop'" in told[0]
     assert "'shop/big' mean the model 'x'" in told[1]
     assert administration.projects.collisions() == []
+
+
+def test_of_many_who_want_a_key_at_once_one_gets_it(
+    store: Store, clock: SetClock, administration: Administration
+) -> None:
+    start = threading.Barrier(6)
+
+    def wish(number: int) -> bool:
+        start.wait()
+        office = Administration(store, clock, f"cli:{number}")
+        try:
+            return office.projects.create(ProjectWish(key="shop"))[1]
+        except Conflict:
+            return False
+
+    with ThreadPoolExecutor(6) as threads:
+        assert sorted(threads.map(wish, range(6))) == [False] * 5 + [True]
+    assert len(administration.projects.list_all()) == 1
+    assert actions(administration) == ["project.create"]
 
 
 @pytest.mark.parametrize(

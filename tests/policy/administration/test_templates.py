@@ -137,6 +137,7 @@ def test_texts_stay_out_of_the_audit_log(
         (TemplateWish(key="T", text="x"), "key", None),
         (TemplateWish(key="tmpl_x", text="x"), "key", "is an id"),
         (TemplateWish(key="t", text=""), "text", None),
+        (TemplateWish(key="t", text="a\udcffb"), None, "no text in UTF-8"),
         (TemplateWish(key="t", text="x" * 65_537), "text", None),
         (
             TemplateWish(key="t", text="x", arguments=(ArgumentWish(name="y"),)),
@@ -161,7 +162,7 @@ def test_what_breaks_a_rule_is_refused(
     administration: Administration,
     greeting: Template,
     wish: TemplateWish,
-    param: str,
+    param: str | None,
     words: str | None,
 ) -> None:
     with pytest.raises(InvalidRequest, match=words) as error:

@@ -264,3 +264,27 @@ def test_a_campaign_runs_and_is_reported_while_the_server_runs(
     rows = admin.get("/interactions", params={"campaign": campaign["id"]}).json()["data"]
     assert {row["arm"] for row in rows} <= {"A", "B"}
     assert {row["entered_by"] for row in rows} == {"split"}
+
+
+def test_a_tool_server_says_what_it_has_while_the_server_runs(
+    server: ServerProcess, admin: httpx.Client
+) -> None:
+    schema = {"type": "object", "properties": {"number": {"type": "string"}}}
+    wish = {
+        "key": "orders",
+        "kind": "http",
+        "url": "http://127.0.0.1:9",
+        "allow_private": True,
+        "tools": [{"name": "find", "description": "Finds.", "parameters": schema, "path": "/find"}],
+    }
+    admin.put("/tool-servers/orders", json=wish).raise_for_status()
+    (tool,) = admin.get("/tool-servers/orders/tools").json()["data"]
+    assert (tool["id"], tool["description"], tool["parameters"]) == (
+        "orders/find",
+        "Finds.",
+        schema,
+    )
+    admin.post("/tool-servers/orders/disable").raise_for_status()
+    assert admin.get("/tool-servers/orders/tools").status_code == 409
+    admin.delete("/tool-servers/orders").raise_for_status()
+    assert admin.get("/tool-servers/orders/tools").status_code == 404

@@ -194,7 +194,13 @@ def spell(alphabet: str, count: int, noise: bytes | None = None) -> str:
 def checked(wish: Wish) -> Wish:
     """`wish` with the bounds of its type applied, wherever it came from. Raises `InvalidRequest`."""
     try:
+        # JSON has text alone; what a command line was given may be other bytes.
+        msgspec.json.encode(wish)
         return msgspec.convert(msgspec.to_builtins(wish), type(wish))
+    except UnicodeEncodeError:
+        raise InvalidRequest("what was given is no text in UTF-8") from None
+    except RecursionError:
+        raise InvalidRequest("what was given is nested too deeply") from None
     except msgspec.ValidationError as error:
         raise invalid(str(error)) from None
 
