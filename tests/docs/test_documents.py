@@ -36,9 +36,13 @@ HOSTS = frozenset(
     {
         "10.0.0.5:8000",
         "app.example.com",
+        "arxiv.org",
+        "crm.example.com",
+        "github.com",
         "keepachangelog.com",
         "platform.claude.com",
         "semver.org",
+        "tools.example.com",
     }
 )
 """Whom the documents may point at, beside this machine and the catalog's providers."""
