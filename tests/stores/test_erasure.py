@@ -118,7 +118,7 @@ def opinions(store: Store) -> None:
                 created_s=1.0,
             )
         )
-    for number, (session_id, user) in enumerate([("session-bob", None), ("s", BOB), ("s", "ann")]):
+    for number, (session_id, whose) in enumerate([("session-bob", None), ("s", BOB), ("s", "ann")]):
         store.add_outcome(
             Outcome(
                 id=f"outcome-{number}",
@@ -126,7 +126,7 @@ def opinions(store: Store) -> None:
                 session_id=session_id,
                 metric_id=MetricId("metric-1"),
                 value=1.0,
-                user=user,
+                user=whose,
                 created_s=1.0,
             )
         )
@@ -202,17 +202,17 @@ def test_units_of_campaigns_lose_their_names_and_count_on(store: Store) -> None:
         store.add_campaign(campaign(kind))
         bob, ann = f"user:{BOB}", "user:ann"
         if kind == "direct":
-            for unit in (bob, ann, "session:session-bob"):
+            for each in (bob, ann, "session:session-bob"):
                 store.add_feedback(
                     Feedback(
-                        id=unit,
+                        id=each,
                         project_id=PROJECT,
                         completion_id=completion_id(1),
                         metric_id=MetricId("metric-1"),
                         value=1.0,
                         created_s=1.0,
                     ),
-                    Score(campaign_id=CampaignId(kind), unit=unit, arm="A", value=1.0),
+                    Score(campaign_id=CampaignId(kind), unit=each, arm="A", value=1.0),
                 )
         else:
             for number, unit in enumerate(

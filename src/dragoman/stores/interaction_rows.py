@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 
 from dragoman.chat import NanoUSD, Usage
@@ -75,8 +77,15 @@ def content_text(content: InteractionContent) -> str:
     return _encode(content).decode()
 
 
-def content_of(text: str) -> InteractionContent:
-    kept = _content.decode(text)
+def content_of(text: str) -> InteractionContent | None:
+    """`None`: it cannot be read any more, and must not stand in the way of what can."""
+    try:
+        kept = _content.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        try:
+            kept = _content.decode(_mended(text))
+        except (ValueError, RecursionError, msgspec.DecodeError):
+            return None
     return InteractionContent(
         messages=kept.messages,
         completion=kept.completion or None,
@@ -85,6 +94,11 @@ def content_of(text: str) -> InteractionContent:
         tools=kept.tools or None,
         tool_calls=kept.tool_calls,
     )
+
+
+def _mended(text: str) -> bytes:
+    """Escaped lone surrogates, which stand for no character, are replaced."""
+    return json.dumps(json.loads(text), ensure_ascii=False).encode(errors="replace")
 
 
 def interaction_of(row: Row) -> Interaction:

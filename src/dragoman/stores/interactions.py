@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 
@@ -48,6 +49,7 @@ EXPORT_CHUNK = 500
 INDEXED_BYTES = 8 << 20
 """Of words that one transaction makes findable, less the last one's."""
 _BATCH = 2_000
+_CURSOR = re.compile("[0-9a-f]{1,16}")
 _INDEXED_NAME = "interaction_words"
 
 
@@ -59,7 +61,12 @@ class InteractionArea(Area):
         if not abs(interaction.created_s) < float("inf"):
             raise InvalidRequest("created_s must be a time", param="created_s")
         with self._database.writing(taken) as connection:
-            add_interactions(connection, [interaction])
+            try:
+                add_interactions(connection, [interaction])
+            except UnicodeDecodeError as error:
+                raise InvalidRequest(
+                    "The conversation cannot be stored: its JSON is not valid UTF-8."
+                ) from error
 
     def find_interaction(self, completion_id: str) -> KeptInteraction | None:
         with self._database.reading() as connection:
@@ -161,10 +168,7 @@ class InteractionArea(Area):
 
 def _position(before: str) -> int:
     """Raises `InvalidRequest` for what no page has named."""
-    try:
-        position = int(before, 16) if len(before) <= 16 else -1
-    except ValueError:
-        position = -1
+    position = int(before, 16) if _CURSOR.fullmatch(before) else -1
     if not 0 <= position <= AFTER_ALL:
         raise InvalidRequest(
             "before names no page; give what the page before it said", param="before"

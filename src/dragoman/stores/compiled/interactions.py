@@ -52,7 +52,7 @@ SQLITE_IS_OF_REQUEST = """\
 interactions.request_id = :request_id
 """
 SQLITE_IS_OF_MODEL = """\
-interactions.model = :model OR interactions.attached = :model
+(interactions.model = :model OR interactions.attached = :model)
 """
 SQLITE_IS_OF_SESSION = """\
 interactions.session_id = :session_id

@@ -76,7 +76,7 @@ STATEMENTS: Mapping[str, ClauseElement] = {
     "IS_OF_REQUEST": _columns.request_id == bindparam("request_id"),
     "IS_OF_MODEL": or_(
         _columns.model == bindparam("model"), _columns.attached == bindparam("model")
-    ),
+    ).self_group(),
     "IS_OF_SESSION": _columns.session_id == bindparam("session_id"),
     "IS_OF_USER": _columns.end_user == bindparam("user"),
     "IS_OF_NOBODY": _columns.end_user.is_(None),
