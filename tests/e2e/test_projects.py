@@ -677,6 +677,16 @@ def test_a_first_token_that_is_late_is_a_408_before_any_byte_and_costs_nothing(
     assert (row.status, row.error, row.cost_nano_usd) == ("failed", "first_token_timeout", 0)
 
 
+def test_a_part_that_has_begun_is_no_first_token(shop: Shop, provider: ScriptedProvider) -> None:
+    made = shop.open(attached("main", "claude", max_ttft_ms=200))
+    gate = Gate()
+    provider.enqueue(Script(text="late", frame_gate=gate, frames_before_gate=2))
+    answer = shop.ask(STUDIO, made.key, stream=True)
+    gate.open()
+    assert answer.status_code == 408
+    assert shop.kept_soon(made).error == "first_token_timeout"
+
+
 def test_a_project_that_was_changed_answers_so_at_the_next_request(
     shop: Shop, provider: ScriptedProvider
 ) -> None:

@@ -21,6 +21,8 @@ from dragoman.chat import (
     Message,
     NanoUSD,
     PartDelta,
+    PartStarted,
+    Reasoning,
     RequestContext,
     Started,
     StreamEvent,
@@ -324,6 +326,11 @@ async def test_a_wait_for_a_place_counts(stream: bool) -> None:
 @either_form
 async def test_a_token_that_does_not_come_counts(stream: bool) -> None:
     await assert_too_late(shop_house([[Started()], asyncio.Event()]), stream=stream)
+    # A part that has begun is no token yet.
+    begun: list[StreamEvent] = [PartStarted(Text("")), PartDelta("")]
+    await assert_too_late(shop_house([[Started()], begun, asyncio.Event()]), stream=stream)
+    thinking: list[StreamEvent] = [Started(), PartStarted(Reasoning())]
+    await assert_too_late(shop_house([thinking, asyncio.Event()]), stream=stream)
 
 
 @either_form

@@ -46,7 +46,7 @@ from dragoman.errors import (
     UnsupportedField,
 )
 from dragoman.pipeline.admitting import Admitter
-from dragoman.pipeline.metering import Meter
+from dragoman.pipeline.metering import Meter, has_token
 from dragoman.pipeline.plan import Plan
 from dragoman.pipeline.tab import Arrival, Books, Tab
 from dragoman.pipeline.tool_rounds import RoundAsker, final_round, rounds_of, with_functions
@@ -394,7 +394,7 @@ class Pipeline:
                 if events:
                     if conversation is not None:
                         conversation.feed(events, meter.produced_bytes)
-                    tab.progressed(has_token=type(events[-1]) is not Started)
+                    tab.progressed(has_token=meter.has_token)
                     yield events
                 if scanner is not None and scanner.is_done:
                     last = scanner.close(await self._estimated_usage(bound, model, meter))
@@ -481,11 +481,14 @@ def _may_fall_back(error: DragomanError) -> bool:
 async def _until_first_token(
     batches: AsyncGenerator[list[StreamEvent], None],
 ) -> list[StreamEvent]:
-    """All events up to and including the batch in which the answer truly begins."""
+    """All events up to and including the batch in which the answer truly begins.
+
+    That a part has begun is no token: some providers say so before they have any.
+    """
     events: list[StreamEvent] = []
     async for batch in batches:
         events += batch
-        if type(batch[-1]) is not Started:
+        if has_token(batch):
             return events
     raise ProviderGarbled(detail="the provider's answer is empty")
 

@@ -41,6 +41,11 @@ class Meter:
         """Of text and arguments, in UTF-8."""
         return self._size
 
+    @property
+    def has_token(self) -> bool:
+        """Whether anything was produced, or the answer ended without."""
+        return self._pieces > 0 or self._finished > 0
+
     def feed(self, events: Sequence[StreamEvent]) -> bool:
         """Whether `events` end the answer and lack its usage."""
         for event in events:
@@ -71,6 +76,21 @@ def _words_of(event: PartStarted) -> str:
     if type(part) is ToolCall:
         return part.name + part.arguments
     return part.json if type(part) is Opaque else part.text  # type: ignore[union-attr]
+
+
+def has_token(events: Sequence[StreamEvent]) -> bool:
+    """Whether something is produced in `events`, or a choice ends."""
+    for event in events:
+        kind = type(event)
+        if kind is PartDelta:
+            if event.text:  # type: ignore[union-attr]
+                return True
+        elif kind is PartStarted:
+            if _words_of(event):  # type: ignore[arg-type]
+                return True
+        elif kind is Finished:
+            return True
+    return False
 
 
 def sum_usage(first: Usage, second: Usage) -> Usage:
