@@ -11,14 +11,12 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
-from dragoman.config.check import is_secret_name, suggest
-from dragoman.config.models import REFERENCE_REMEDY, place_reference
+from dragoman.config.check import suggest
+from dragoman.config.models import place_reference
 from dragoman.config.paths import absolute_path
-from dragoman.config.secrets import is_reference
 from dragoman.config.settings import (
     MAX_TEMPLATE_CHARS,
     ConfigError,
@@ -34,8 +32,12 @@ from dragoman.policy.administration.project_wishes import (
     TemplateWish,
     ToolServerWish,
 )
+from dragoman.policy.administration.projects import public_limits
+from dragoman.policy.administration.tool_servers import check_tool_server
+from dragoman.policy.interactions.redaction import check_rule
 from dragoman.policy.templates import arguments_of
 from dragoman.records.metric import BUILT_IN_METRICS
+from dragoman.records.project import RedactionRule
 from dragoman.records.template import TemplateArgument
 
 _BUILT_IN = frozenset(metric.key for metric in BUILT_IN_METRICS)
@@ -74,21 +76,19 @@ def read_tool_servers(wishes: tuple[ToolServerWish, ...], base: Path) -> tuple[T
     for index, wish in enumerate(wishes):
         path = f"tool_servers[{index}]"
         _note_name(keys, wish.key, f"{path}.key")
-        _check_place(wish, path)
-        _refuse_plain_secrets(wish, path)
-        tools: dict[str, str] = {}
-        for t, tool in enumerate(wish.tools):
-            _note_name(tools, tool.name, f"{path}.tools[{t}].name")
-        servers.append(
-            msgspec.structs.replace(
-                wish,
-                environment=_placed(wish.environment, base),
-                headers=_placed(wish.headers, base),
-                tools=tuple(
-                    _plain_tool(tool, f"{path}.tools[{t}]") for t, tool in enumerate(wish.tools)
-                ),
-            )
+        placed = msgspec.structs.replace(
+            wish,
+            environment=_placed(wish.environment, base),
+            headers=_placed(wish.headers, base),
+            tools=tuple(
+                _plain_tool(tool, f"{path}.tools[{t}]") for t, tool in enumerate(wish.tools)
+            ),
         )
+        try:
+            check_tool_server(placed)
+        except InvalidRequest as error:
+            raise ConfigError(f"{path}.{error.message}") from None
+        servers.append(placed)
     return tuple(servers)
 
 
@@ -132,9 +132,23 @@ def _check_project(
                 "give it another key, or remove it"
             )
         _note_name(metrics, metric.key, where)
+    _check_rules(section, path)
     members: dict[str, str] = {}
     for i, right in enumerate(section.rights):
         _note_name(members, right.member.casefold(), f"{path}.rights[{i}].member")
+
+
+def _check_rules(section: ProjectSection, path: str) -> None:
+    try:
+        public_limits(section.public)
+        for i, rule in enumerate(section.content.redact):
+            # Expressions themselves are checked when they are applied: what reads them is slow to load.
+            if rule.kind != "pattern" or not rule.pattern:
+                check_rule(
+                    RedactionRule(kind=rule.kind, pattern=rule.pattern), f"content.redact[{i}]"
+                )
+    except InvalidRequest as error:
+        raise ConfigError(f"{path}.{error.message}") from None
 
 
 def _require(name: str, known: Iterable[str], where: str, kind: str) -> None:
@@ -217,60 +231,6 @@ def _read_text(name: str, where: str, base: Path) -> str:
 
 
 # --- Tool servers -------------------------------------------------------------------------------
-
-
-def _check_place(wish: ToolServerWish, path: str) -> None:
-    if wish.kind == "mcp_stdio":
-        if not wish.command:
-            raise ConfigError(f"{path}.command is missing; add the program that it is")
-        if wish.url is not None:
-            raise ConfigError(f"{path}.url is given, and kind is 'mcp_stdio'; remove one of both")
-    else:
-        if wish.command:
-            raise ConfigError(
-                f'{path}.command is given, and kind is {wish.kind!r}; use kind = "mcp_stdio"'
-            )
-        if wish.environment:
-            raise ConfigError(
-                f"{path}.environment is given, and kind is {wish.kind!r}; use headers"
-            )
-        _check_url(wish, path)
-    if wish.kind == "http" and not wish.tools:
-        raise ConfigError(f"{path}.tools is missing; add [[tool_servers.tools]] with a name")
-    if wish.kind != "http" and wish.tools:
-        raise ConfigError(
-            f"{path}.tools is given, and kind is {wish.kind!r}: it says itself what it has; remove it"
-        )
-
-
-def _check_url(wish: ToolServerWish, path: str) -> None:
-    url = wish.url
-    if url is None:
-        raise ConfigError(f"{path}.url is missing; add where it listens")
-    # First what may hold a secret, so that no message repeats it.
-    if "@" in url.partition("://")[2].partition("/")[0]:
-        raise ConfigError(f"{path}.url holds a user name or password; use headers")
-    try:
-        parts = urlsplit(url)
-        is_sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_sound = False
-    if not is_sound or not url.isprintable() or " " in url:
-        raise ConfigError(f"{path}.url is not a whole URL; use one like https://tools.example.com")
-    if parts.scheme == "http" and not wish.allow_private:
-        raise ConfigError(
-            f"{path}.url is without TLS; use https://, or set allow_private = true for a server on"
-            " this machine or a private network"
-        )
-
-
-def _refuse_plain_secrets(wish: ToolServerWish, path: str) -> None:
-    for field, pairs in (("environment", wish.environment), ("headers", wish.headers)):
-        for name, value in pairs.items():
-            if is_secret_name(name) and not is_reference(value):
-                raise ConfigError(
-                    f"{path}.{field}.{name} holds a secret in plain text; {REFERENCE_REMEDY}"
-                )
 
 
 def _placed(pairs: dict[str, str], base: Path) -> dict[str, str]:

@@ -228,6 +228,15 @@ def server_wish(server: ToolServer) -> ToolServerWish:
     )
 
 
+def check_tool_server(wish: ToolServerWish) -> None:
+    """All that can be told of it without the store. Raises `InvalidRequest`."""
+    _check_shape(wish)
+    _pairs(wish.environment, "environment", _VARIABLE_NAME)
+    _headers(wish.headers)
+    for index, tool in enumerate(wish.tools):
+        _tool(tool, f"tools[{index}]")
+
+
 def _check_shape(wish: ToolServerWish) -> None:
     """What goes with which kind."""
     is_command = wish.kind == "mcp_stdio"
