@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from dragoman.errors import Conflict, DragomanError, InvalidRequest, UnknownEntity
+from dragoman.policy.administration.desk import named
 from dragoman.policy.campaigns.scoring import pair_score_for, score_for
 from dragoman.policy.interactions.imported import Conversation, Ids, Teller, interaction_of
 from dragoman.policy.interactions.redaction import redact_text
@@ -289,7 +290,8 @@ def metric_named(store: MetricRepository, project: Project, name: str) -> Metric
             param="metric",
         )
     metrics = store.list_metrics(project.id)
-    for metric in (*(m for m in metrics if m.id == name), *(m for m in metrics if m.key == name)):
+    metric = named(metrics, name)
+    if metric is not None:
         return metric
     keys = ", ".join(f"'{metric.key}'" for metric in metrics[:MAX_NAMED]) or "none"
     more = ", …" if len(metrics) > MAX_NAMED else ""

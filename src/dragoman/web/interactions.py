@@ -18,7 +18,7 @@ from dragoman.policy.idempotency import read_key
 from dragoman.policy.interactions.exports import ExportLayout, export_pieces
 from dragoman.policy.interactions.imported import Teller
 from dragoman.policy.interactions.imports import Imported, Importer
-from dragoman.policy.interactions.questions import InteractionQuestion, filter_of, read_page
+from dragoman.policy.interactions.questions import InteractionQuestion, filter_of
 from dragoman.policy.interactions.rows import InteractionRow, Names, interaction_row, names_of
 from dragoman.policy.projects import ProjectBook
 from dragoman.policy.routing import ModelDirectory
@@ -210,8 +210,8 @@ class InteractionsRoute(Route):
             names = self._names(caller)
             asked = self._filter(caller, question)
             try:
-                found = read_page(
-                    self._store, asked, before=before, limit=limit, with_content=with_content
+                found = self._store.list_interactions(
+                    asked, before=before, limit=limit, with_content=with_content
                 )
             except InvalidRequest as refusal:
                 raise _unknown_cursor() if refusal.param == "before" else refusal from None

@@ -9,7 +9,7 @@ import msgspec
 from dragoman.errors import InvalidRequest, UnknownEntity
 from dragoman.policy.administration.desk import Desk, checked
 from dragoman.policy.interactions.exports import ExportLayout, export_pieces
-from dragoman.policy.interactions.questions import InteractionQuestion, filter_of, read_page
+from dragoman.policy.interactions.questions import InteractionQuestion, filter_of
 from dragoman.policy.interactions.rows import InteractionRow, Names, interaction_row, names_of
 from dragoman.records.interaction_query import Erasure, InteractionFilter, KeptInteraction
 
@@ -38,8 +38,7 @@ class InteractionAdministration:
         with_content: bool = True,
     ) -> InteractionRows:
         """Raises `InvalidRequest`, or `UnknownEntity` where the question names what does not exist."""
-        page = read_page(
-            self._desk.store,
+        page = self._desk.store.list_interactions(
             self._filter(question, account_id),
             before=before,
             limit=limit,

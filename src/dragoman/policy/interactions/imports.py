@@ -12,6 +12,7 @@ from contextlib import suppress
 import msgspec
 
 from dragoman.errors import ClientError, Conflict, InvalidRequest, UnknownEntity
+from dragoman.policy.administration.desk import named
 from dragoman.policy.campaigns.assignment import arm_for, unit_of
 from dragoman.policy.feedback import FeedbackDesk, FeedbackStore, Remark, metric_named
 from dragoman.policy.interactions.imported import (
@@ -163,10 +164,8 @@ class Importer:
     def _entered(self, told: Conversation, project: Project, completion_id: str) -> Entered | None:
         if told.campaign is None:
             return None
-        for campaign in self._store.list_campaigns(project.id):
-            if told.campaign in (campaign.key, campaign.id):
-                break
-        else:
+        campaign = named(self._store.list_campaigns(project.id), told.campaign)
+        if campaign is None:
             raise UnknownEntity(
                 f"campaign '{told.campaign[:64]}' does not exist in the project '{project.key}'",
                 entity="ab_campaign",

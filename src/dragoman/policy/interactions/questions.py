@@ -9,23 +9,20 @@ import msgspec
 from msgspec import Meta
 
 from dragoman.errors import InvalidRequest, UnknownEntity
+from dragoman.policy.administration.desk import named
 from dragoman.policy.administration.wishes import Moment
 from dragoman.ports import CampaignRepository, MetricRepository
 from dragoman.ports.interactions import InteractionRepository
 from dragoman.records.account import AccountId
 from dragoman.records.campaign import CampaignId
 from dragoman.records.interaction import InteractionSource
-from dragoman.records.interaction_query import InteractionFilter, KeptInteraction
+from dragoman.records.interaction_query import InteractionFilter
 from dragoman.records.metric import BUILT_IN_METRICS, Metric, MetricId
 from dragoman.records.project import Project
 from dragoman.records.usage_record import UsageStatus
 
 Asked = Annotated[str, Meta(min_length=1, max_length=500)]
 Label = Annotated[str, Meta(min_length=1, max_length=1025)]
-MAX_PAGE_BYTES = 8 << 20
-"""Of words: a page that has more is ended early."""
-MOST_AT_ONCE = 20
-"""How many interactions with their words are read at once."""
 
 
 class InteractionQuestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,51 +104,13 @@ def filter_of(
     )
 
 
-class Page(msgspec.Struct, frozen=True):
-    interactions: tuple[KeptInteraction, ...]
-    before: str | None
-
-
-def read_page(
-    store: InteractionRepository,
-    asked: InteractionFilter,
-    *,
-    before: str | None,
-    limit: int,
-    with_content: bool,
-) -> Page:
-    """At most `limit`, the newest first; fewer where their words are many."""
-    found: list[KeptInteraction] = []
-    size = 0
-    while True:
-        step = limit - len(found)
-        if with_content:
-            step = min(step, MOST_AT_ONCE)
-        page = store.list_interactions(asked, before=before, limit=step, with_content=with_content)
-        found += page.interactions
-        before = page.before
-        size += sum(map(_content_bytes, page.interactions))
-        # A page that is shorter than it might be has cost its share of time already.
-        is_short = len(page.interactions) < step
-        if before is None or is_short or len(found) >= limit or size >= MAX_PAGE_BYTES:
-            return Page(tuple(found), before)
-
-
-def _content_bytes(kept: KeptInteraction) -> int:
-    content = kept.interaction.content
-    if content is None:
-        return 0
-    parts = (content.messages, content.completion, content.arguments, content.tools)
-    return sum(len(bytes(part)) for part in parts if part is not None) + sum(
-        len(call.arguments) + len(call.result) for call in content.tool_calls
-    )
-
-
 def _project(name: str, projects: Sequence[Project]) -> Project:
-    for project in projects:
-        if name in (project.id, project.key):
-            return project
-    raise UnknownEntity(f"project {name[:64]!r} does not exist", entity="project", param="project")
+    project = named(projects, name)
+    if project is None:
+        raise UnknownEntity(
+            f"project {name[:64]!r} does not exist", entity="project", param="project"
+        )
+    return project
 
 
 def _metric(name: str, store: MetricRepository, projects: Sequence[Project]) -> MetricId:
@@ -165,12 +124,12 @@ def _metric(name: str, store: MetricRepository, projects: Sequence[Project]) -> 
     for metric in metrics:
         if metric.id == name:
             return metric.id
-    named = [metric for metric in metrics if metric.key == name]
-    if not named:
+    alike = [metric for metric in metrics if metric.key == name]
+    if not alike:
         raise UnknownEntity(f"metric {name[:64]!r} does not exist", entity="metric", param="metric")
-    if len(named) > 1:
-        _refuse_ambiguous("metric", name, [keys[m.project_id] for m in named if m.project_id])
-    return named[0].id
+    if len(alike) > 1:
+        _refuse_ambiguous("metric", name, [keys[m.project_id] for m in alike if m.project_id])
+    return alike[0].id
 
 
 def _metrics(store: MetricRepository, projects: Sequence[Project]) -> list[Metric]:
@@ -188,14 +147,14 @@ def _campaign(
     for campaign in campaigns:
         if campaign.id == name:
             return campaign.id
-    named = [campaign for campaign in campaigns if campaign.key == name]
-    if not named:
+    alike = [campaign for campaign in campaigns if campaign.key == name]
+    if not alike:
         raise UnknownEntity(
             f"campaign {name[:64]!r} does not exist", entity="ab_campaign", param="campaign"
         )
-    if len(named) > 1:
-        _refuse_ambiguous("campaign", name, [keys[campaign.project_id] for campaign in named])
-    return named[0].id
+    if len(alike) > 1:
+        _refuse_ambiguous("campaign", name, [keys[campaign.project_id] for campaign in alike])
+    return alike[0].id
 
 
 def _refuse_ambiguous(kind: str, name: str, projects: Sequence[str]) -> None:
