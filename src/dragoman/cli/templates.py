@@ -139,7 +139,9 @@ def add(
             help="What an argument is where a request does not give it, as text or as JSON; may be repeated.",
         ),
     ] = None,
-    note: Annotated[str | None, typer.Option("--note", help="The reason for it, kept with the version.")] = None,
+    note: Annotated[
+        str | None, typer.Option("--note", help="The reason for it, kept with the version.")
+    ] = None,
     activate: Annotated[
         bool, typer.Option("--activate/--no-activate", help="Whether it answers from now on.")
     ] = True,
