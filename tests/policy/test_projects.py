@@ -152,7 +152,8 @@ async def test_a_key_bound_to_a_project_goes_there_where_no_model_is_named() -> 
     assert routed(book, None, principal(project="shop")).model.id == "gpt"
     assert book.route(asking(None), PRINCIPAL, "req_1") is None
     # Keys had free words for projects before there were any.
-    assert book.route(asking(None), principal(project="a label"), "req_1") is None
+    for label in ("a label", "shop/fast", ""):
+        assert book.route(asking(None), principal(project=label), "req_1") is None
 
 
 async def test_only_projects_and_models_that_a_key_may_ask_are_listed() -> None:

@@ -191,8 +191,12 @@ class ProjectBook:
 
         Raises `Forbidden`, `UnknownEntity` or `InvalidRequest`.
         """
-        name = principal.project if request.target is None else request.target
-        key, slash, model_key = (name or "").partition("/")
+        named: str | None = None
+        if request.target is None:
+            key = principal.project or ""
+        else:
+            key, slash, model_key = request.target.partition("/")
+            named = model_key if slash else None
         found = self._snapshot.value.by_key.get(key)
         if found is None:
             return None
@@ -206,7 +210,6 @@ class ProjectBook:
                 entity="project",
                 param="model",
             )
-        named = model_key if slash else None
         entry = self._entry(found, request, principal, request_id, named)
         attached = self._attached(project, named if entry is None else entry.arm.model)
         if attached is None and entry is not None and named is None:
