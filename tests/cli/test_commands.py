@@ -112,6 +112,7 @@ COMMANDS = [
     ("config", "show"),
     ("config", "diff"),
     ("config", "apply"),
+    ("config", "release"),
     ("config", "schema"),
     ("config", "docs"),
 ]

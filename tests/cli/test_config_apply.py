@@ -110,6 +110,22 @@ def test_what_is_gone_from_the_file_is_told_and_stays(dragoman: Run, file: Path)
     assert dragoman("config", "diff").code == 0
 
 
+def test_what_is_gone_from_the_file_can_be_kept_without_it(dragoman: Run, file: Path) -> None:
+    dragoman("config", "apply")
+    refused = dragoman("config", "release", "projects.support")
+    assert (refused.code, "is in the file; take it out" in refused.err) == (2, True)
+    assert dragoman("config", "release", "support").code == 2
+    file.write_text("")
+    assert dragoman("config", "diff").code == 1
+    ran = dragoman("config", "release", "projects.support", "tool_servers.files")
+    assert ran.out == "Released projects.support.\nReleased tool_servers.files.\n"
+    assert dragoman("config", "diff").code == 0
+    shown = dragoman("projects", "show", "support", "--json").json
+    assert (shown["is_from_file"], shown["archived"]) == (False, None)
+    assert {each["origin"] for each in shown["values"].values()} == {"API"}
+    assert dragoman("config", "release", "projects.none").code == 1
+
+
 def test_what_cannot_be_applied_is_named_and_the_rest_is(dragoman: Run, file: Path) -> None:
     file.write_text(FILE + '[[projects]]\nkey = "other"\naccount_id = "acct_none"\n')
     ran = dragoman("config", "apply")

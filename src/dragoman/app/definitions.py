@@ -103,7 +103,7 @@ def _tell(applied: FileApplied) -> None:
     if gone:
         _log.warning(
             "no longer in the settings file, and kept: %s; to end a project: dragoman projects archive KEY;"
-            " a tool server: dragoman tools remove KEY",
+            " a tool server: dragoman tools remove KEY; to keep it without the file: dragoman config release",
             _paths(gone),
         )
     for failure in applied.failed:

@@ -181,6 +181,46 @@ def apply(
         raise Failure(_failure_text(applied))
 
 
+@config_app.command(epilog="Example: dragoman config release projects.support")
+def release(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...", help="projects.KEY or tool_servers.KEY, as `diff` has them."
+        ),
+    ],
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Let what was taken out of the file be as if it had never come from it: kept as it is, and told no more."""
+    from dragoman.cli.administering import opened_administration
+
+    settings = read_config(config, data_dir=data_dir)
+    defined = {f"projects.{each.key}" for each in settings.projects}
+    defined |= {f"tool_servers.{each.key}" for each in settings.tool_servers}
+    for name in names:
+        area, dot, key = name.partition(".")
+        if area not in ("projects", "tool_servers") or not dot or not key:
+            raise Failure(
+                f"{name[:80]} is no name; write projects.KEY or tool_servers.KEY", exit_code=2
+            )
+        if name in defined:
+            raise Failure(f"{name} is in the file; take it out of the file first", exit_code=2)
+    with opened_administration(config, data_dir) as (office, _):
+        # All are found before any is released: a typing error changes nothing.
+        for name in names:
+            area, _dot, key = name.partition(".")
+            find = office.projects.find if area == "projects" else office.tool_servers.find
+            find(key)
+        for name in names:
+            area, _dot, key = name.partition(".")
+            if area == "projects":
+                office.projects.release(key)
+            else:
+                office.tool_servers.release(key)
+            typer.echo(f"Released {name}.")
+
+
 @config_app.command(epilog="Example: dragoman config schema > dragoman.schema.json")
 def schema() -> None:
     """Print the JSON Schema of dragoman.toml, for editors and checkers."""
@@ -220,8 +260,10 @@ def _divided(
     """What applying changes, and what it keeps."""
     from dragoman.policy.administration.definitions import is_changed_by_applying
 
-    following = [each for each in found if is_changed_by_applying(each, force=overwrite)]
-    return following, [each for each in found if each not in following]
+    divided: tuple[list[Difference], list[Difference]] = ([], [])
+    for each in found:
+        divided[0 if is_changed_by_applying(each, force=overwrite) else 1].append(each)
+    return divided
 
 
 def _tell_applied(

@@ -129,7 +129,7 @@ def name_of(definition: ProjectDefinition | ToolServerWish) -> str:
 
 def show_path(top: str, path: Iterable[str]) -> str:
     """As TOML writes keys: those with odd characters in quotes."""
-    words = [word if _BARE.fullmatch(word) else f'"{word}"' for word in path]
+    words = [word if _BARE.fullmatch(word) else msgspec.json.encode(word).decode() for word in path]
     return ".".join([top, *words] if top else words)
 
 

@@ -135,6 +135,18 @@ class ProjectAdministration:
             self._desk.note("project.restore", before.id, {"key": before.key})
         return after
 
+    def release(self, project: str) -> Project:
+        """Let it be as if it had never come from the settings file. Doing it twice changes nothing. Raises
+        `UnknownEntity`."""
+        with self._desk.store.atomically():
+            before = self._desk.project(project)
+            if before.applied is None:
+                return before
+            after = msgspec.structs.replace(before, applied=None)
+            self._desk.store.replace_project(after)
+            self._desk.note("project.release", before.id, {"key": before.key})
+        return after
+
     # --- Models ---
 
     def find_model(self, project: str, key: str) -> AttachedModel:

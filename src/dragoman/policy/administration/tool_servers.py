@@ -115,6 +115,18 @@ class ToolServerAdministration:
             self._desk.note("tool_server.enable" if is_enabled else "tool_server.disable", key, {})
         return server
 
+    def release(self, key: str) -> ToolServer:
+        """Let it be as if it had never come from the settings file. Doing it twice changes nothing. Raises
+        `UnknownEntity`."""
+        with self._desk.store.atomically():
+            before = self.find(key)
+            if before.applied is None:
+                return before
+            server = msgspec.structs.replace(before, applied=None)
+            self._desk.store.put_tool_server(server)
+            self._desk.note("tool_server.release", key, {})
+        return server
+
     def delete(self, key: str) -> None:
         """Raises `UnknownEntity`, or `Conflict` while a project uses it."""
         with self._desk.store.atomically():
