@@ -202,3 +202,16 @@ def test_what_cannot_be_meant_ends_with_2_and_a_remedy(
     assert (ran.code, ran.out) == (2, "")
     assert words in ran.err
     assert len(dragoman("keys", "list", "--json").json) == 1
+
+
+def test_a_key_is_bound_to_projects_and_freed_of_them(dragoman: Run) -> None:
+    wish = ("keys", "create", "app", "--only-project", "support", "--only-project", "sales")
+    made = dragoman(*wish, "--json").json
+    assert made["projects"] == ["support", "sales"]
+    changed = dragoman("keys", "change", "app", "--only-project", "support", "--json").json
+    assert changed["projects"] == ["support"]
+    kept = dragoman("keys", "change", "app", "--dialect", "studio", "--json").json
+    assert (kept["projects"], kept["dialects"]) == (["support"], ["studio"])
+    freed = dragoman("keys", "change", "app", "--free", "projects", "--json").json
+    assert "projects" not in freed
+    assert freed["dialects"] == ["studio"]

@@ -44,6 +44,10 @@ ModelOption = Annotated[
 ProjectOption = Annotated[
     str | None, typer.Option("--project", "-p", help="The project that the key belongs to.")
 ]
+OnlyProjectOption = Annotated[
+    list[str] | None,
+    typer.Option("--only-project", metavar="KEY", help="Only this project; may be repeated."),
+]
 DialectOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -114,6 +118,7 @@ def create(
     account: AccountOption = None,
     project: ProjectOption = None,
     model: ModelOption = None,
+    only_project: OnlyProjectOption = None,
     dialect: DialectOption = None,
     network: NetworkOption = None,
     expires: ExpiresOption = None,
@@ -142,7 +147,7 @@ def create(
             kind="admin" if admin else "client",
             project=project,
             expires_at=None if expires is None else parse_moment(expires, "--expires"),
-            scopes=_scopes(model, dialect, network),
+            scopes=_scopes(model, only_project, dialect, network),
             limits=_limits(requests_per_minute, tokens_per_minute, concurrent_requests),
             creation_token=token,
         )
@@ -206,6 +211,7 @@ def change(
     name: Annotated[str | None, typer.Option("--name", help="Its new name.")] = None,
     project: ProjectOption = None,
     model: ModelOption = None,
+    only_project: OnlyProjectOption = None,
     dialect: DialectOption = None,
     network: NetworkOption = None,
     expires: Annotated[
@@ -220,7 +226,7 @@ def change(
         typer.Option(
             "--free",
             metavar="WHAT",
-            help="Lift models, dialects, networks, project, requests-per-minute,"
+            help="Lift models, projects, dialects, networks, project, requests-per-minute,"
             " tokens-per-minute or concurrent-requests; may be repeated.",
         ),
     ] = None,
@@ -244,7 +250,16 @@ def change(
             else None
             if expires == "never"
             else parse_moment(expires, "--expires"),
-            scopes=_changed_scopes(found, lifted, model, dialect, network),
+            scopes=_changed_scopes(
+                found,
+                lifted,
+                {
+                    "models": model,
+                    "projects": only_project,
+                    "dialects": dialect,
+                    "networks": network,
+                },
+            ),
             limits=_changed_limits(
                 found.limits,
                 lifted,
@@ -323,6 +338,7 @@ def _find(office: Administration, wanted: str, *, with_revoked: bool = False) ->
 
 _LIFTABLE = (
     "models",
+    "projects",
     "dialects",
     "networks",
     "project",
@@ -340,13 +356,17 @@ def _lifted(names: list[str] | None) -> frozenset[str]:
 
 
 def _scopes(
-    models: list[str] | None, dialects: list[str] | None, networks: list[str] | None
+    models: list[str] | None,
+    projects: list[str] | None,
+    dialects: list[str] | None,
+    networks: list[str] | None,
 ) -> ScopesWish:
     from dragoman.policy.administration import ScopesWish
 
     return msgspec.convert(
         {
             "models": none_if_empty(models),
+            "projects": none_if_empty(projects),
             "dialects": _known_dialects(dialects),
             "networks": none_if_empty(networks),
         },
@@ -376,22 +396,17 @@ def _limits(requests: int | None, tokens: int | None, concurrent: int | None) ->
 
 
 def _changed_scopes(
-    key: Key,
-    lifted: frozenset[str],
-    models: list[str] | None,
-    dialects: list[str] | None,
-    networks: list[str] | None,
+    key: Key, lifted: frozenset[str], given: dict[str, list[str] | None]
 ) -> ScopesWish | msgspec.UnsetType:
-    given = {"models": models, "dialects": dialects, "networks": networks}
     if not lifted.intersection(given) and not any(given.values()):
         return msgspec.UNSET
-    wish = _scopes(models, dialects, networks)
+    wish = _scopes(given["models"], given["projects"], given["dialects"], given["networks"])
     kept = {
         name: None if name in lifted else getattr(key.scopes, name)
         for name, values in given.items()
         if not values
     }
-    return msgspec.structs.replace(wish, projects=key.scopes.projects, **kept)
+    return msgspec.structs.replace(wish, **kept)
 
 
 def _changed_limits(
