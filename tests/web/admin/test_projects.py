@@ -173,9 +173,32 @@ async def test_metrics_come_change_and_go(office: Office) -> None:
     changed = await office.json("PATCH", f"{path}/helpful", {"description": "Was it?"})
     assert await office.json("GET", f"{path}/{made['id']}") == changed
     keys = [m["key"] for m in (await office.json("GET", path))["data"]]
-    assert keys == ["helpful", "first_token_ms", "total_ms", "tokens", "cost", "errors"]
+    assert keys == ["helpful", "cost", "errors", "first_token_ms", "tokens", "total_ms"]
     await office.call("DELETE", f"{path}/helpful", expect=204)
     await office.call("DELETE", f"{path}/helpful", expect=404)
+
+
+async def test_what_may_be_deleted_is_listed_in_pages_that_miss_nothing(office: Office) -> None:
+    await make_project(office)
+    path = "/projects/shop/templates"
+    for key in ("c", "a", "e", "d", "b"):
+        await office.json("POST", path, {"key": key, "text": key}, expect=201)
+    first = await office.json("GET", f"{path}?limit=2")
+    assert [template["key"] for template in first["data"]] == ["a", "b"]
+    await office.call("DELETE", f"{path}/b", expect=204)
+    second = await office.json("GET", f"{path}?limit=2&cursor={first['next_cursor']}")
+    assert [template["key"] for template in second["data"]] == ["c", "d"]
+    last = await office.json("GET", f"{path}?limit=2&cursor={second['next_cursor']}")
+    assert [template["key"] for template in last["data"]] == ["e"]
+    assert last["next_cursor"] is None
+    await office.json("POST", "/projects/shop/metrics", {"key": "zeal", "kind": "bool"}, expect=201)
+    seen: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = await office.json("GET", f"/projects/shop/metrics?limit=2&cursor={cursor}")
+        seen += [metric["key"] for metric in page["data"]]
+        cursor = page["next_cursor"]
+    assert seen == ["zeal", "cost", "errors", "first_token_ms", "tokens", "total_ms"]
 
 
 # --- Campaigns ----------------------------------------------------------------------------------

@@ -10,14 +10,18 @@ keeps secret, by having it sent to an address of their own."""
 
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\0\r\n]+", re.ASCII)
 _SECRET_NAME = re.compile(
-    r"(auth|authorization|cookie|credentials?|key|pass|passwd|password|pat|pwd|secret|session|signature|token)$",
-    re.ASCII | re.IGNORECASE,
-)
-_SECRET_VALUE = re.compile(
-    r"""(?: (bearer|basic|token|negotiate)\s+\S{8,}
-        | (sk|pk|rk|ghp|gho|ghs|xox[abp]|glpat|hf|AKIA|AIza|eyJ|drg)[-_A-Za-z0-9]{16,}
-        | [^:/@\s]+://[^/@\s]*:[^/@\s]+@.* )\s*""",
+    r"""(?: (?: ^ | [-_.] ) (?: auth | key | pass | pat | session | signature )
+        | (?: access | api | private ) key
+        | authorization | cookie | credentials? | passwd | password | pwd | secret | token )$""",
     re.ASCII | re.IGNORECASE | re.VERBOSE,
+)
+# What follows a scheme of authorization, what issuers let their secrets begin with, an address with a password.
+_SECRET_VALUE = re.compile(
+    r"""(?: (?i: bearer | basic | token | negotiate ) \s+ \S{8,}
+        | (?: sk- | sk_ | pk_ | rk_ | gh[opsu]_ | github_pat_ | glpat- | xox[abp]- | hf_ | drg_
+            | AKIA | AIza | eyJ ) [-_.A-Za-z0-9]{16,}
+        | [^:/@\s]+ :// [^/@\s]* : [^/@\s]+ @ .* ) \s*""",
+    re.ASCII | re.VERBOSE,
 )
 
 

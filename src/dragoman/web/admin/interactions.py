@@ -25,6 +25,7 @@ from dragoman.web.admin.parameters import (
     Id,
     Limit,
     PathText,
+    TextCursor,
     exact_rest,
     unknown_cursor,
 )
@@ -116,10 +117,7 @@ class Interactions(Controller):
         administration: ForActor,
         wanted: ForWanted,
         content: Annotated[bool, QueryParameter(description="With their words.")] = True,
-        cursor: Annotated[
-            str | None,
-            QueryParameter(max_length=200, description="`next_cursor` of the page before."),
-        ] = None,
+        cursor: TextCursor = None,
         limit: Limit = 100,
     ) -> Page[InteractionRow]:
         try:

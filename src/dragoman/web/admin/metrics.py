@@ -7,30 +7,30 @@ from litestar.params import JSONBody
 
 from dragoman.policy.administration import MetricChange, MetricWish
 from dragoman.web.admin.parameters import (
-    Cursor,
     ForActor,
     Id,
     IdempotencyKey,
     Limit,
-    before,
+    TextCursor,
     made,
 )
 from dragoman.web.admin.project_views import MetricView, metric_view
-from dragoman.web.admin.views import Page, slice_of
+from dragoman.web.admin.views import Page, slice_after
 
 
 class Metrics(Controller):
     path = "/projects/{project:str}/metrics"
     tags = ("metrics",)
 
-    @get(sync_to_thread=True, summary="A project's metrics, then the built-in ones")
+    @get(sync_to_thread=True, summary="A project's metrics, then the built-in ones, by key")
     def list_metrics(
-        self, administration: ForActor, project: Id, cursor: Cursor = None, limit: Limit = 100
+        self, administration: ForActor, project: Id, cursor: TextCursor = None, limit: Limit = 100
     ) -> Page[MetricView]:
-        return slice_of(
+        return slice_after(
             administration.metrics.list_all(project),
             metric_view,
-            start=before(cursor),
+            order=lambda metric: f"{'b' if metric.project_id is None else 'a'}.{metric.key}",
+            after=cursor,
             limit=limit,
         )
 

@@ -29,6 +29,10 @@ Cursor = Annotated[
     str | None,
     QueryParameter(name="cursor", max_length=20, description="`next_cursor` of the page before."),
 ]
+TextCursor = Annotated[
+    str | None,
+    QueryParameter(name="cursor", max_length=200, description="`next_cursor` of the page before."),
+]
 IdempotencyKey = Annotated[
     str | None,
     HeaderParameter(

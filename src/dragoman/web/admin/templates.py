@@ -12,28 +12,38 @@ from dragoman.policy.administration import (
     TemplateVersionWish,
     TemplateWish,
 )
-from dragoman.web.admin.parameters import Cursor, ForActor, Id, Limit, Number, before, made
+from dragoman.web.admin.parameters import (
+    Cursor,
+    ForActor,
+    Id,
+    Limit,
+    Number,
+    TextCursor,
+    before,
+    made,
+)
 from dragoman.web.admin.project_views import (
     TemplateVersionView,
     TemplateView,
     template_view,
     version_view,
 )
-from dragoman.web.admin.views import Page, slice_of
+from dragoman.web.admin.views import Page, slice_after, slice_of
 
 
 class Templates(Controller):
     path = "/projects/{project:str}/templates"
     tags = ("templates",)
 
-    @get(sync_to_thread=True, summary="A project's templates")
+    @get(sync_to_thread=True, summary="A project's templates, by key")
     def list_templates(
-        self, administration: ForActor, project: Id, cursor: Cursor = None, limit: Limit = 100
+        self, administration: ForActor, project: Id, cursor: TextCursor = None, limit: Limit = 100
     ) -> Page[TemplateView]:
-        return slice_of(
+        return slice_after(
             administration.templates.list_all(project),
             template_view,
-            start=before(cursor),
+            order=lambda template: template.key,
+            after=cursor,
             limit=limit,
         )
 

@@ -11,14 +11,14 @@ from litestar.params import JSONBody
 from dragoman.errors import Conflict, InvalidRequest
 from dragoman.policy.administration import ToolServerWish
 from dragoman.ports import ToolBox
-from dragoman.web.admin.parameters import Cursor, ForActor, Id, Limit, before
+from dragoman.web.admin.parameters import ForActor, Id, Limit, TextCursor
 from dragoman.web.admin.project_views import (
     ServerToolView,
     ToolServerView,
     server_tool_view,
     tool_server_view,
 )
-from dragoman.web.admin.views import Page, slice_of
+from dragoman.web.admin.views import Page, slice_after
 
 ASKING_S = 10.0
 """How long a tool server is asked what it has."""
@@ -28,14 +28,15 @@ class ToolServers(Controller):
     path = "/tool-servers"
     tags = ("tool-servers",)
 
-    @get(sync_to_thread=True, summary="Who runs tools")
+    @get(sync_to_thread=True, summary="Who runs tools, by key")
     def list_tool_servers(
-        self, administration: ForActor, cursor: Cursor = None, limit: Limit = 100
+        self, administration: ForActor, cursor: TextCursor = None, limit: Limit = 100
     ) -> Page[ToolServerView]:
-        return slice_of(
+        return slice_after(
             administration.tool_servers.list_all(),
             tool_server_view,
-            start=before(cursor),
+            order=lambda server: server.key,
+            after=cursor,
             limit=limit,
         )
 

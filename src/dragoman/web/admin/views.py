@@ -5,7 +5,7 @@ Amounts come as integer nano-USD and as exact US dollars, moments as RFC 3339.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Generic, Literal, TypeVar
 
@@ -227,6 +227,23 @@ def slice_of(
             return Page(data=tuple(found), next_cursor=str(index))
         found.append(view(items[index]))
     return Page(data=tuple(found))
+
+
+def slice_after(
+    items: Iterable[Kept],
+    view: Callable[[Kept], Item],
+    *,
+    order: Callable[[Kept], str],
+    after: str | None,
+    limit: int,
+) -> Page[Item]:
+    """A page of what may go at any time, in `order`, in which no two are alike: its cursor is where it ended."""
+    rest = sorted((item for item in items if after is None or order(item) > after), key=order)
+    page = rest[:limit]
+    return Page(
+        data=tuple(map(view, page)),
+        next_cursor=order(page[-1]) if len(rest) > limit else None,
+    )
 
 
 def balance_view(balance: Balance) -> BalanceView:
