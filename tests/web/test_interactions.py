@@ -314,7 +314,7 @@ async def test_of_lines_at_fault_nothing_is_imported_and_each_is_named(place: Pl
     assert (await place.call("GET", "/interactions"))["data"] == []
 
 
-@pytest.mark.parametrize("body", [b"", b"\n \n", b"{}\n" * 1001])
+@pytest.mark.parametrize("body", [b"", b"\n \n", b"{}\n" * 1001, b"\n" * 500_000])
 async def test_lines_are_of_bounded_number(place: Place, body: bytes) -> None:
     answer = await place.ask("POST", "/interactions", content=body, headers=LINES)
     assert answer.status_code == 400
@@ -587,6 +587,12 @@ async def test_large_files_come_whole(place: Place) -> None:
     found = lines(await place.ask("GET", "/interactions?format=jsonl"))
     numbers = [int(line["messages"][0]["content"].split(" ")[0]) for line in found]
     assert numbers == list(range(1200))
+
+
+async def test_a_file_may_be_asked_for_without_its_body(place: Place) -> None:
+    await place.told()
+    answer = await place.ask("HEAD", "/interactions?format=jsonl")
+    assert lines(answer) == []
 
 
 async def test_an_export_of_nothing_is_an_empty_file(place: Place) -> None:

@@ -261,8 +261,12 @@ class FeedbackDesk:
     def _find(
         self, completion_id: str, projects: Sequence[Project], param: str
     ) -> tuple[KeptInteraction, Project]:
-        kept = self._store.find_interaction(completion_id)
-        if kept is not None:
+        asked = InteractionFilter(
+            project_ids=tuple(project.id for project in projects), completion_id=completion_id
+        )
+        # The words are not asked for: they may be many.
+        page = self._store.list_interactions(asked, limit=1, with_content=False)
+        for kept in page.interactions:
             for project in projects:
                 if project.id == kept.interaction.project_id:
                     return kept, project

@@ -66,7 +66,7 @@ class Exports:
         try:
             piece = await reading.next()
             await call.send_head(200, list(_HEADERS))
-            while piece is not None:
+            while piece is not None and call.method != "HEAD":
                 # Awaiting each send is what holds the reading to the client's pace.
                 await call.send_body(piece, more=True)
                 piece = await reading.next()
