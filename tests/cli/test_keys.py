@@ -190,7 +190,7 @@ def test_an_admin_key_is_of_its_own_kind(dragoman: Run) -> None:
         (("create", "x", "--expires", "soon"), "--expires is 'soon'; write a day or a moment"),
         (("create", "x", "--expires", "2001-01-01"), "not in the future"),
         (("create", "x", "--expires", "-1d"), "not in the future"),
-        (("change", "app", "--free", "beer"), "--free is 'beer'; use models, dialects"),
+        (("change", "app", "--free", "beer"), "--free is 'beer'; use models, projects, dialects"),
         (("rotate", "app", "--grace", "1 day"), "--grace is '1 day'; write a number and one of"),
     ],
 )
