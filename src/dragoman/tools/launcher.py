@@ -28,6 +28,8 @@ def main() -> None:
     if os.getppid() != parent:
         os._exit(0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Event loops may leave copies of the pipes open.
+    os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     try:
         child = os.posix_spawnp(
             command[0], command, os.environ, setsigdef=[signal.SIGTERM, signal.SIGPIPE]
