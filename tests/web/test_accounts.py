@@ -46,6 +46,21 @@ async def test_all_together_ask_no_more_than_can_be_answered() -> None:
     readers.close()
 
 
+async def test_how_many_may_ask_is_for_whoever_makes_the_threads_to_say() -> None:
+    readers, gate = Readers(1, in_all=3, of_one=2), threading.Event()
+    waiting = [asyncio.create_task(readers.ask(ACME, gate.wait)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(RateLimited, match="2 such questions"):
+        await readers.ask(ACME, gate.wait)
+    waiting.append(asyncio.create_task(readers.ask(AccountId("acct_b"), gate.wait)))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await readers.ask(AccountId("acct_c"), gate.wait)
+    gate.set()
+    assert await asyncio.gather(*waiting) == [True] * 3
+    readers.close()
+
+
 async def test_who_leaves_frees_a_place_only_when_the_thread_is_free() -> None:
     readers, gate, begun = Readers(), threading.Event(), threading.Event()
 
