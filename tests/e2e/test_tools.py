@@ -228,7 +228,7 @@ def test_a_stream_shows_only_the_final_text_and_stays_alive_meanwhile(
         lines = answer.iter_lines()
         assert next(lines).startswith(":")
         gate.open()
-        shown = []
+        shown: list[str] = []
         # The last round that there can be comes as it is made.
         while "It " not in "".join(shown):
             shown.append(next(lines))
@@ -357,6 +357,28 @@ def test_what_cannot_be_is_refused_before_anything_is_asked(
     assert customer.spent == 0
 
 
+def test_a_plain_model_has_no_tools(shop: Shop, provider: ScriptedProvider) -> None:
+    customer = shop.open()
+    refused = customer.ask(model="paid")
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == "use_tools"
+    assert text_of(customer.ask(model="paid", use_tools=False))
+    assert text_of(
+        customer.ask(model="paid", tools=[{"id": "x", "enabled": False}], use_tools=None)
+    )
+
+
+def test_a_replay_calls_no_tool_again(shop: Shop, provider: ScriptedProvider) -> None:
+    customer = shop.open()
+    provider.enqueue(Script(text="hidden", calls=(wants("add", a=1, b=1),)), Script(text="Two."))
+    headers = {"Idempotency-Key": "once"}
+    answers = [customer.http.post(STUDIO, json=customer.body(), headers=headers) for _ in "ab"]
+    assert text_of(answers[0]) == text_of(answers[1]) == "Two."
+    assert answers[0].json()["usage"] == answers[1].json()["usage"]
+    assert len(provider.requests) == 2
+    assert len(customer.calls()) == 1
+
+
 def test_the_clients_own_functions_stay_the_clients(shop: Shop, provider: ScriptedProvider) -> None:
     customer = shop.open()
     function = {"type": "function", "function": {"name": "mine", "parameters": {"type": "object"}}}
@@ -448,6 +470,8 @@ def test_children_die_with_a_killed_server(provider: ScriptedProvider, tmp_path:
         assert text_of(customer.ask()) == "Yes."
         pids = [int(pid) for pid in customer.calls()[0].result.split(",")]
         assert all(map(is_alive, pids))
+        # Nothing of the server's is open in what it starts.
+        assert os.listdir(f"/proc/{pids[1]}/fd") == ["2"]
         store.close()
         os.kill(server.pid, signal.SIGKILL)
         until(lambda: not any(map(is_alive, pids)))

@@ -13,7 +13,7 @@ from dragoman.chat import NO_CONTEXT, ChatRequest
 from dragoman.errors import Forbidden, InvalidRequest, UnknownEntity
 from dragoman.pipeline.plan import Plan
 from dragoman.pipeline.tab import Tab
-from dragoman.pipeline.tool_rounds import equip, fit_results, with_functions
+from dragoman.pipeline.tool_rounds import equip, fit_results, refuse_tools, with_functions
 from dragoman.policy.interactions.keeping import Conversation
 from dragoman.policy.projects import ProjectBook, Route
 from dragoman.policy.routing import ModelDirectory, targets
@@ -68,6 +68,8 @@ class Admitter:
                 entity="ab_campaign",
                 param="ab_campaign",
             )
+        if request.context.use_tools or request.context.tool_switches:
+            refuse_tools(request.context, model)
         candidates = self._candidates(model, principal)
         request = tab.request = tab.dialect.bind_target(request, "model")
         able = targets(request, candidates)

@@ -12,7 +12,8 @@ from typing import Protocol
 
 import msgspec
 
-from dragoman.chat import ChatRequest, Finished, StreamEvent
+from dragoman.chat import ChatRequest, Finished, RequestContext, StreamEvent
+from dragoman.errors import UnsupportedField
 from dragoman.pipeline.plan import Plan
 from dragoman.pipeline.tab import Tab
 from dragoman.policy.charging import Rounds, estimate_input
@@ -47,6 +48,18 @@ async def equip(
         return None
     bounds = attached.tool_bounds
     return ToolKit(tools=tools, bounds=bounds, results_bytes=RESULTS_TOGETHER * bounds.result_bytes)
+
+
+def refuse_tools(context: RequestContext, model: Model) -> None:
+    """Raises `UnsupportedField` where `context` turns any on."""
+    if not asks_for_tools(context):
+        return
+    field = "use_tools" if context.use_tools else "tools"
+    raise UnsupportedField(
+        f"{field}: '{model.id}' is a model, and only models of projects have server-side tools;"
+        " leave it out, or name a project",
+        param=field,
+    )
 
 
 def fit_results(kit: ToolKit, request: ChatRequest, targets: Sequence[Model]) -> ToolKit:
