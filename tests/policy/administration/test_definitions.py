@@ -223,7 +223,9 @@ def test_what_was_never_applied_belongs_to_others() -> None:
 
 
 def test_what_the_file_said_in_an_older_form_can_still_be_compared() -> None:
-    old = msgspec.Raw(b'{"key":"support","models":[{"key":"fast","gone":1}],"unknown":{"x":[1]}}')
+    old = msgspec.Raw(
+        b'{"key":"support","models":[{"key":"fast","gone":1},{"no":1},2],"unknown":{"x":[1]}}'
+    )
     assert compare(changed(None), old, changed(None))
     assert merge(changed(None), old, changed(None), force=True) == changed(None)
     assert compare(changed(None), msgspec.Raw(b"[]"), changed(None))
@@ -478,6 +480,20 @@ def test_members_are_the_same_by_id_and_by_address(
     assert (kept.state, kept.path) == ("api_changed", f"projects.support.rights.{member.id}.right")
     assert apply(project(rights=[]), servers=(server(),), force=True).failed == ()
     assert administration.projects.find("support").rights == ()
+
+
+def test_whoever_left_the_account_is_in_nobodys_way(
+    administration: Administration, apply: Apply
+) -> None:
+    apply(project(rights=[]), servers=(server(),))
+    (member,) = administration.accounts.show("acct_default").members
+    administration.projects.set_right("support", RightWish(member=member.id, right="view"))
+    administration.accounts.remove_member("acct_default", member.id)
+    done = apply(project(rights=[], name="Help"), servers=(server(),))
+    assert (done.failed, [each.path for each in done.changed]) == ((), ["projects.support.name"])
+    # One whom the file names is told.
+    (failure,) = apply(project(), servers=(server(),)).failed
+    assert "Ann@example.com" in failure.reason
 
 
 def test_a_disabled_tool_server_stays_disabled(

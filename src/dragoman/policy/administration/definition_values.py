@@ -78,8 +78,10 @@ def _walk(fields: dict[str, Any], path: Path, keys: Keys) -> Iterator[tuple[Path
         here = (*path, name)
         if name == "note" and path[:1] == ("templates",):
             continue  # Why a text is as it is makes no other text.
-        if name in keys and isinstance(value, list | tuple):
+        if name in keys and isinstance(value, list):
             for item in value:
+                if not (isinstance(item, dict) and keys[name] in item):
+                    continue  # As another version of the server kept it.
                 rest = {field: given for field, given in item.items() if field != keys[name]}
                 if name == "tools" and keys[name] == "id":
                     rest.setdefault("enabled", True)

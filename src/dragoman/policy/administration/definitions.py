@@ -410,6 +410,10 @@ class Definitions:
 
     def _current(self, project: Project) -> ProjectDefinition:
         current = self._office.whole_projects.current(project.id)
+        members = {m.id for m in self._office.accounts.show(project.account_id).members}
+        # Rights of those who left the account mean nothing, and could not be given again.
+        rights = tuple(right for right in current.rights if right.member in members)
+        current = msgspec.structs.replace(current, rights=rights)
         return canonical_project(current, self._directory, ())
 
 
