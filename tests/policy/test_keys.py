@@ -17,9 +17,7 @@ from hypothesis import strategies as st
 
 from dragoman.errors import Conflict, Forbidden, StoreUnavailable, Unauthenticated
 from dragoman.policy.keys import (
-    MAX_AGE_S,
     MAX_GRACE_S,
-    MAX_LOADING_SHARE,
     MAX_SECRET_CHARS,
     KeyRing,
     UnusableKey,
@@ -28,6 +26,7 @@ from dragoman.policy.keys import (
     mint_key,
     rotate_key,
 )
+from dragoman.policy.snapshots import MAX_AGE_S, MAX_LOADING_SHARE
 from dragoman.records.account import (
     DEFAULT_ACCOUNT,
     Account,

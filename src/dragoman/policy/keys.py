@@ -9,19 +9,19 @@ once; and now and then beside the requests, for changes that nobody told of.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 import math
 import secrets
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
 
-from dragoman.errors import Conflict, DragomanError, Forbidden, Unauthenticated
+from dragoman.errors import Conflict, Forbidden, Unauthenticated
 from dragoman.policy.networks import Network, is_within, parse_network
+from dragoman.policy.snapshots import Snapshot
 from dragoman.ports import AccountRepository, Clock, KeyRepository
 from dragoman.ports.administration import Atomic
 from dragoman.ports.repositories import AuditRepository
@@ -40,12 +40,6 @@ MAX_SECRET_CHARS = 256
 MAX_NAME_CHARS = 200
 MAX_GRACE_S = 366 * 86400
 BOOTSTRAP_NAME = "bootstrap"
-
-# The generation tells of every change at once. Should a process die between its commit and telling,
-# or the change be made on another machine, this bounds the delay. Such a load delays no request, and
-# takes no more than this share of the time.
-MAX_AGE_S = 1.0
-MAX_LOADING_SHARE = 0.02
 
 _ALPHANUMERIC = string.ascii_letters + string.digits
 _LOWER_ALPHANUMERIC = string.ascii_lowercase + string.digits
@@ -198,106 +192,56 @@ class _Caller(msgspec.Struct, frozen=True):
     is_suspended: bool
 
 
+class _Known(msgspec.Struct, frozen=True, kw_only=True):
+    kept: _Kept | None
+    callers: Mapping[bytes, _Caller]
+    """By the hash of their secret."""
+    networks: Mapping[KeyId, tuple[Network, ...]]
+
+
+_NOTHING_KNOWN = _Known(kept=None, callers={}, networks={})
+
+
 class KeyRing:
     """Every key that is not revoked, by the hash of its secret. Belongs to one event loop.
 
     Before it is asked: `if ring.is_stale(): await ring.refresh()`.
     """
 
-    __slots__ = (
-        "_background",
-        "_callers",
-        "_clock",
-        "_default_limits",
-        "_due_s",
-        "_generation",
-        "_kept",
-        "_networks",
-        "_refreshing",
-        "_repository",
-    )
+    __slots__ = ("_default_limits", "_repository", "_snapshot", "is_stale", "loaded", "refresh")
 
     def __init__(
         self, repository: CallerRepository, clock: Clock, *, default_limits: Limits = NO_LIMITS
     ) -> None:
         """`default_limits` hold for accounts whose plan says nothing else."""
         self._repository = repository
-        self._clock = clock
         self._default_limits = default_limits
-        self._callers: dict[bytes, _Caller] = {}
-        self._networks: dict[KeyId, tuple[Network, ...]] = {}
-        self._kept: _Kept | None = None
-        self._generation: int | None = None
-        self._due_s = 0.0
-        self._refreshing = asyncio.Lock()
-        self._background: asyncio.Task[None] | None = None
+        self._snapshot = Snapshot("keys", repository, clock, self._read, _NOTHING_KNOWN)
+        # Asked at every request: no call of ours around the snapshot's.
+        self.is_stale = self._snapshot.is_stale
+        self.refresh = self._snapshot.refresh
+        self.loaded = self._snapshot.loaded
 
-    def is_stale(self) -> bool:
-        """Whether something has changed, in any process, since it was loaded. No I/O.
-
-        Begins a load beside the requests when the last is long ago.
-        """
-        if self._generation != self._repository.generation():
-            return True
-        if self._clock.monotonic_s() >= self._due_s and self._background is None:
-            self._background = asyncio.create_task(self._refresh_in_background())
-        return False
-
-    async def refresh(self) -> None:
-        """Load what has changed, in a thread; callers who come meanwhile share one load.
-
-        Raises what the repository raises; the ring then stays stale.
-        """
-        async with self._refreshing:
-            if self._generation != self._repository.generation():
-                await self._load()
-
-    async def loaded(self) -> None:
-        """Return when no load is under way beside the requests."""
-        if self._background is not None:
-            await self._background
-
-    async def _refresh_in_background(self) -> None:
-        try:
-            async with self._refreshing:
-                await self._load()
-        except DragomanError as error:
-            # What was loaded last still holds, as far as anyone knows.
-            self._due_s = self._clock.monotonic_s() + MAX_AGE_S
-            _log.warning("keys could not be loaded: %s", error.detail or error.message)
-        finally:
-            self._background = None
-
-    async def _load(self) -> None:
-        # Read before the keys: a change during the load makes the ring stale again.
-        generation = self._repository.generation()
-        started_s = self._clock.monotonic_s()
-        read = await asyncio.to_thread(self._read)
-        if read is not None:
-            self._kept, self._callers, self._networks = read
-        self._generation = generation
-        loading_s = self._clock.monotonic_s() - started_s
-        self._due_s = started_s + max(MAX_AGE_S, loading_s / MAX_LOADING_SHARE)
-
-    def _read(
-        self,
-    ) -> tuple[_Kept, dict[bytes, _Caller], dict[KeyId, tuple[Network, ...]]] | None:
-        """Everything anew; `None` where it is what is known already."""
+    def _read(self, known: _Known) -> _Known:
+        """Everything anew; what is known already where nothing is different."""
         repository = self._repository
         # Accounts after keys and plans after accounts: what one of them names is there.
         keys = tuple(
             msgspec.structs.replace(key, last_used_s=None) for key in repository.list_keys()
         )
         kept = _Kept(keys, tuple(repository.list_accounts()), tuple(repository.list_plans()))
-        if kept == self._kept:
-            return None
+        if kept == known.kept:
+            return known
         valid = [key for key in kept.keys if key.revoked_s is None]
-        networks = {
-            key.id: _usable_networks(key.scopes.networks)
-            for key in valid
-            if key.scopes.networks is not None
-        }
-        return kept, _callers(valid, kept.accounts, kept.plans, self._default_limits), networks
+        return _Known(
+            kept=kept,
+            callers=_callers(valid, kept.accounts, kept.plans, self._default_limits),
+            networks={
+                key.id: _usable_networks(key.scopes.networks)
+                for key in valid
+                if key.scopes.networks is not None
+            },
+        )
 
     def authenticate(self, secret: str, now_s: float) -> Principal:
         """Who presents a client key's `secret`.
@@ -320,7 +264,9 @@ class KeyRing:
         """Raises `Forbidden` where the key may not be used from `address`; `None`: it is not known."""
         if principal.scopes.networks is None:
             return
-        if address is None or not is_within(address, self._networks.get(principal.key_id, ())):
+        if address is None or not is_within(
+            address, self._snapshot.value.networks.get(principal.key_id, ())
+        ):
             raise Forbidden(
                 f"This key may not be used from {address or 'an unknown address'}: it is bound to"
                 " networks. Use it from there, or have its networks changed."
@@ -337,13 +283,13 @@ class KeyRing:
 
     def _find(self, secret: str, now_s: float) -> _Caller:
         if len(secret) <= MAX_SECRET_CHARS:
-            caller = self._callers.get(hash_secret(secret))
+            caller = self._snapshot.value.callers.get(hash_secret(secret))
             if caller is not None and now_s < caller.expires_s:
                 return caller
         raise Unauthenticated
 
     def __len__(self) -> int:
-        return len(self._callers)
+        return len(self._snapshot.value.callers)
 
 
 def _callers(
