@@ -119,6 +119,7 @@ def test_workers_are_told_of_projects(load: Load, tmp_path: Path) -> None:
         ("[[projects]]\nkey = 'local'", "projects[0].key is 'local', which local_models[0].aliases[0] is already"),
         (PROJECT + "[[projects.models]]\nmodel = 'locl'", "projects[0].models[0].model is 'locl', which is no model; did you mean local?"),
         (PROJECT + MODEL + MODEL, "projects[0].models[1].model is 'local', which projects[0].models[0].model is already"),
+        (PROJECT + "[[projects.models]]\nmodel = 'support/a'\nkey = 'a'\n[[local_models]]\nid = 'support/a'", "projects[0].models[0]: requests that name 'support/a' would mean local_models[0].id; give it another key"),
         (PROJECT + MODEL + "sampling = { temprature = 1 }", "projects[0].models[0].sampling.temprature is not a setting; did you mean temperature?"),
         (PROJECT + MODEL + "sampling = { temperature = 3.0 }", "projects[0].models[0].sampling.temperature is 3.0; use a number from 0 to 2"),
         (PROJECT + MODEL + "template = 'greting'\n" + TEMPLATE + "text = 'x'", "projects[0].models[0].template is 'greting', which is no template of the project; did you mean greeting?"),

@@ -118,6 +118,12 @@ def _check_project(
         where = f"{path}.models[{i}]"
         _require(model.model, model_names, f"{where}.model", "model")
         _note_name(attached, model.key or model.model, f"{where}.{'key' if model.key else 'model'}")
+        reached = f"{section.key}/{model.key or model.model}"
+        if reached in model_names:
+            raise ConfigError(
+                f"{where}: requests that name {reached[:80]!r} would mean"
+                f" {model_names[reached]}; give it another key"
+            )
         if model.template is not None:
             _require(model.template, templates, f"{where}.template", "template of the project")
         _check_tools(model, where, servers)
