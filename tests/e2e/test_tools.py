@@ -450,6 +450,22 @@ def test_a_token_window_has_to_hold_all_rounds(shop: Shop, provider: ScriptedPro
     assert text_of(customer.ask(max_tokens=1000, use_tools=False)) == "Fine."
 
 
+def test_a_server_that_is_disabled_offers_nothing_from_the_next_request_on(
+    shop: Shop, provider: ScriptedProvider
+) -> None:
+    customer = shop.open()
+    warm_up(shop, provider)
+    try:
+        shop.store.put_tool_server(msgspec.structs.replace(TOOLS, disabled_s=time.time()))
+        provider.enqueue(Script(text="Alone."))
+        assert text_of(customer.ask()) == "Alone."
+        assert "tools" not in provider.requests[-1].body
+    finally:
+        shop.store.put_tool_server(TOOLS)
+    provider.enqueue(Script(calls=(wants("add", a=2, b=2),)), Script(text="Four."))
+    assert text_of(customer.ask()) == "Four."
+
+
 def test_admins_may_ask_what_a_server_has(shop: Shop, provider: ScriptedProvider) -> None:
     secret, key = mint_key("admin", time.time())
     shop.store.add_key(msgspec.structs.replace(key, kind="admin"))

@@ -126,7 +126,9 @@ async def test_a_mute_server_holds_up_neither_lists_nor_other_servers(
     async with asyncio.timeout(PLENTY_S):
         await odd.box.offered(["fine"], timeout_s=PLENTY_S)
         offered = await odd.box.offered(["odd", "fine"], timeout_s=0.05)
-    assert [tool.id for tool in offered] == ["fine/odd"]
+        assert [tool.id for tool in offered] == ["fine/odd"]
+        # Whoever comes later does not wait as long again.
+        assert await odd.box.offered(["odd"], timeout_s=2 * PLENTY_S) == []
 
 
 def _renamed(server: ToolServer, key: str) -> ToolServer:

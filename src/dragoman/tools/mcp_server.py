@@ -23,6 +23,7 @@ from dragoman.tools.references import NotSetUp, ResolveSecret
 CONNECT_S = 30.0
 """Programs that install themselves first take their time."""
 LIST_S = 15.0
+SECOND_WAIT_S = 0.2
 FRESH_S = 60.0
 """So long is a list of tools taken for what it was."""
 PARALLEL_CALLS = 16
@@ -96,19 +97,23 @@ class McpToolServer:
         self._offered: list[ServerTool] = []
         self._listed_s: float | None = None
         self._listing: asyncio.Task[None] | None = None
+        self._is_slow = False
+        """Somebody has waited for the first list in vain."""
         self._gate = asyncio.Semaphore(PARALLEL_CALLS)
         self._left: set[asyncio.Task[Any]] = set()
         self._is_closed = False
 
     async def offered(self, *, timeout_s: float) -> list[ServerTool]:
-        """What it listed last; only the very first list is waited for."""
+        """What it listed last; only the first list is waited for, and not twice for as long."""
         if not self._is_fresh():
             listing = self._listing
             if listing is None:
                 listing = self._listing = asyncio.create_task(self._list())
                 listing.add_done_callback(self._listed)
             if self._listed_s is None:
-                await asyncio.wait([listing], timeout=timeout_s)
+                wait_s = min(timeout_s, SECOND_WAIT_S) if self._is_slow else timeout_s
+                await asyncio.wait([listing], timeout=wait_s)
+                self._is_slow = self._listed_s is None
         return self._offered
 
     async def call(
