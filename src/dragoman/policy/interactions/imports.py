@@ -144,22 +144,31 @@ class Importer:
             feedback_ids=tuple(said.id for said, _ in feedback),
         )
         # A new random id is nobody's.
-        if told.completion_id is not None or token is not None:
-            kept = self._store.find_interaction(completion_id)
-            if kept is not None:
-                is_dated = told.created_s is not None
-                if not is_same(interaction, kept.interaction, is_dated=is_dated) or not _has(
-                    kept.feedback, [said for said, _ in feedback]
-                ):
-                    raise Conflict(
-                        f"completion_id '{completion_id}' is that of another interaction; send it with"
-                        " another, or leave it out"
-                        if told.completion_id is not None
-                        else "The Idempotency-Key was used for something else; use another.",
-                        param="completion_id" if told.completion_id is not None else None,
-                    )
-                return _Ready(imported=imported, interaction=None)
+        if (told.completion_id is not None or token is not None) and self._is_kept(
+            told, interaction, [said for said, _ in feedback]
+        ):
+            return _Ready(imported=imported, interaction=None)
         return _Ready(imported=imported, interaction=interaction, feedback=feedback)
+
+    def _is_kept(
+        self, told: Conversation, interaction: Interaction, feedback: Sequence[Feedback]
+    ) -> bool:
+        """Whether the same was told before. Raises `Conflict` where something else was, under its id."""
+        kept = self._store.find_interaction(interaction.completion_id)
+        if kept is None:
+            return False
+        is_dated = told.created_s is not None
+        if is_same(interaction, kept.interaction, is_dated=is_dated) and _has(
+            kept.feedback, feedback
+        ):
+            return True
+        if told.completion_id is None:
+            raise Conflict("The Idempotency-Key was used for something else; use another.")
+        raise Conflict(
+            f"completion_id '{told.completion_id}' is that of another interaction; send it with another,"
+            " or leave it out",
+            param="completion_id",
+        )
 
     def _entered(self, told: Conversation, project: Project, completion_id: str) -> Entered | None:
         if told.campaign is None:
