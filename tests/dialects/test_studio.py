@@ -100,6 +100,7 @@ def test_a_system_message_after_the_first_is_a_models_400_and_fine_for_a_project
 def test_user_is_a_uuid_for_a_project_only() -> None:
     assert bind("model", user="ann").context.user == "ann"
     assert bind("project", user=UUID).context.user == UUID
+    assert bind("project", user=UUID.upper()).context.user == UUID
     with pytest.raises(InvalidRequest) as caught:
         bind("project", user="ann")
     assert caught.value.param == "user"

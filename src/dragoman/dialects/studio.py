@@ -349,7 +349,6 @@ def _check_model_rules(request: ChatRequest) -> None:
 
 
 def _check_project_rules(request: ChatRequest) -> None:
-    decode_uuid("user", request.context.user)
     for index, message in enumerate(request.messages):
         for position, part in enumerate(message.parts):
             inner: tuple[Part, ...] = part.parts if isinstance(part, ToolResult) else (part,)
@@ -417,7 +416,13 @@ class StudioDialect:
     def bind_target(self, request: ChatRequest, kind: Literal["model", "project"]) -> ChatRequest:
         if kind == "project":
             _check_project_rules(request)
-            return request
+            user = request.context.user
+            # One user in two spellings would be two.
+            spelled = decode_uuid("user", user)
+            if spelled == user:
+                return request
+            context = msgspec.structs.replace(request.context, user=spelled)
+            return msgspec.structs.replace(request, context=context)
         _check_model_rules(request)
         return msgspec.structs.replace(request, default_sampling=MODEL_SAMPLING)
 

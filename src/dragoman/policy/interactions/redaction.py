@@ -34,9 +34,9 @@ from dragoman.records.tool_server import ToolCallRecord
 if TYPE_CHECKING:
     import re2
 
-MAX_S = 1.0
+MAX_S = 0.25
 """The time of a processor that one conversation may take: with some patterns, the search for each match reads
-far beyond it."""
+far beyond it, and settlements wait meanwhile."""
 MAX_PATTERN_BYTES = 1 << 20
 """The memory of a compiled pattern."""
 MAX_DEPTH = 4
