@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -19,6 +20,12 @@ async def document(office: Office) -> Any:
 
 async def test_the_document_is_valid_openapi(document: Any) -> None:
     OpenAPIV31SpecValidator(document).validate()
+
+
+async def test_patterns_are_in_the_words_of_json_schema(document: Any) -> None:
+    key = document["components"]["schemas"]["admin.ProjectWish"]["properties"]["key"]
+    assert re.fullmatch(key["pattern"], "support")
+    assert r"\\Z" not in json.dumps(document)
 
 
 async def test_every_route_is_described_with_its_refusals(document: Any) -> None:

@@ -245,6 +245,9 @@ def _renamed(value: Any) -> Any:
             }
         case list() | tuple():
             return [_renamed(item) for item in value]
+        case str() if value.endswith(r"\Z"):
+            # Python's end of a text, in the words of ECMA-262, which JSON Schema's patterns are of.
+            return value.removesuffix(r"\Z") + "$"
         case _:
             return value
 
