@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dragoman.chat import Usage
@@ -82,6 +82,34 @@ def test_a_hold_covers_all_rounds(charged: Price, case: dict[str, Any]) -> None:
     quoted = quote_rounds(BOOK, [charged], case["size"], case["rounds"])
     cost = sum(charged.cost_micro(usage) for usage in case["usages"]) // MILLION
     assert quoted.cost(case["most"]) >= cost
+
+
+THRIFTY = price(tier(0, 1_000_000, 40_000_000))
+WORDY = price(tier(0, 20_000_000, 2_000_000))
+
+
+@given(
+    first=tokens,
+    answer=st.integers(1, 2_000),
+    results=tokens,
+    order=st.lists(st.booleans(), min_size=1, max_size=6),
+)
+@example(first=1, answer=1_000, results=2_000, order=[True, False])
+def test_a_hold_covers_rounds_that_different_targets_answer(
+    first: int, answer: int, results: int, order: list[bool]
+) -> None:
+    targets = [WORDY, THRIFTY]
+    size = TokenAsk(input_tokens=first, asked_output_tokens=answer, output_bound=answer)
+    rounds = Rounds(count=len(order), result_tokens=results, context_tokens=None)
+    # The worst: all answers as long as they may be, and all results from the first round on.
+    usages = [
+        Usage(
+            input_tokens=first + number * answer + (results if number else 0), output_tokens=answer
+        )
+        for number in range(len(order))
+    ]
+    cost = sum(targets[other].cost_micro(usage) for usage, other in zip(usages, order, strict=True))
+    assert quote_rounds(BOOK, targets, size, rounds).cost(answer) >= cost // MILLION
 
 
 @given(case=requests())

@@ -154,24 +154,24 @@ def measure_rounds(size: TokenAsk, rounds: Rounds) -> TokenAsk:
 def quote_rounds(
     book: PriceBook, prices: Sequence[Price | None], size: TokenAsk, rounds: Rounds
 ) -> Quote:
-    """The worst of each target, should it answer every round; `size` is the first round."""
+    """The worst of all targets: each round may be answered by another one. `size` is the first round."""
     together = rounds.input_tokens(size.input_tokens)
     asked = size.asked_output_tokens
     answer = size.longest_output_tokens if asked is None else asked
     longest = rounds.longest_input(size.input_tokens, answer)
-    rates = []
+    repeated = rounds.answers - rounds.count
+    dearest_input = dearest_output = 0
     for price in prices:
         # Of a single token, at the tier that the last round may reach.
         rate = book.worst_rate(price, longest, 1)
-        input_rate = rate.input_micro // longest if longest else 0
-        repeated = rounds.answers - rounds.count
-        rates.append(
-            WorstRate(
-                together * input_rate, rounds.count * rate.output_micro + repeated * input_rate
-            )
-        )
+        dearest_input = max(dearest_input, rate.input_micro // longest if longest else 0)
+        dearest_output = max(dearest_output, rate.output_micro)
+    # One target may be dear to write and another to read, so none of them alone is the worst.
+    worst = WorstRate(
+        together * dearest_input, rounds.count * dearest_output + repeated * dearest_input
+    )
     return Quote(
-        rates=tuple(rates),
+        rates=(worst,),
         asked_output_tokens=asked,
         output_bound=size.output_bound,
     )
