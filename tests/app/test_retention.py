@@ -13,11 +13,12 @@ import msgspec
 import pytest
 from tests.stores.kept_usage import DAY_S, keep, sample
 
-from dragoman.app.retention import ARCHIVE_DIR, delete_old_usage, start_retention
+from dragoman.app.retention import delete_old_usage, start_retention
 from dragoman.records.usage_query import EVERYTHING
 from dragoman.records.usage_record import UsageRecord
 from dragoman.stores import Store, open_store
 from dragoman.stores.connection import DATABASE_NAME
+from dragoman.stores.usage_archives import ARCHIVE_DIR
 
 NOW_S = 20_010 * DAY_S + 3600.0
 RECORDS = [sample(number, started_s=(20_000 + number) * DAY_S + 60.0) for number in range(10)]
