@@ -94,6 +94,7 @@ class Tab:
         "principal",
         "project",
         "request",
+        "round_request",
         "session_id",
     )
 
@@ -122,7 +123,9 @@ class Tab:
         """Gathers what is kept of a request to a project."""
         self.session_id = ""
         self.input_tokens: int | None = None
-        """Counted or guessed, where that was needed."""
+        """Of the prompt, counted or guessed, where that was needed."""
+        self.round_request: ChatRequest | None = None
+        """With all that was said before this round, where there are several."""
         self.keeper: AnswerKeeper | None = None
         """Gathers the answer, where it is to be given again."""
         self._claim: Claim | None = None
@@ -291,6 +294,8 @@ class Tab:
         self._attempts += (self._attempt(None),)
         self._is_asking = False
         self.meter = None
+        # The next prompt is a longer one.
+        self.input_tokens = None
 
     def with_earlier_rounds(self, usage: Usage) -> Usage:
         """What the request has used, with `usage` in its last round; the same where that is the only one."""
@@ -358,8 +363,9 @@ class Tab:
 
     def _estimated(self, output_tokens: int) -> Usage:
         if self.input_tokens is None:
-            assert self.request is not None
-            self.input_tokens = estimate_input_tokens(self.request)
+            asked = self.round_request or self.request
+            assert asked is not None
+            self.input_tokens = estimate_input_tokens(asked)
         return Usage(input_tokens=self.input_tokens, output_tokens=output_tokens, is_estimated=True)
 
     # --- Leaving ---

@@ -118,9 +118,11 @@ class RoundAsker:
         self.next_round: Callable[[], None] = tab.end_round
 
     async def whole(self, request: ChatRequest) -> list[StreamEvent]:
+        self._tab.round_request = request
         return await self._whole(request, self._plan, self._tab)
 
     def live(self, request: ChatRequest) -> AsyncGenerator[list[StreamEvent], None]:
+        self._tab.round_request = request
         return self._live(request, self._plan, self._tab)
 
 
