@@ -19,6 +19,7 @@ from dragoman.chat import (
     PartStarted,
     Reasoning,
     Refusal,
+    Sampling,
     Started,
     StreamEvent,
     Text,
@@ -163,3 +164,12 @@ def test_neighbouring_turns_of_one_role_are_merged_and_others_are_not() -> None:
         named,
         assistant,
     ]
+
+
+def test_sampling_goes_over_other_sampling_where_it_says_something() -> None:
+    below = Sampling(temperature=0.2, top_p=0.9, logit_bias=((5, 1.0),))
+    assert Sampling().over(below) is below
+    assert Sampling(temperature=0.0, seed=7).over(below) == Sampling(
+        temperature=0.0, top_p=0.9, seed=7, logit_bias=((5, 1.0),)
+    )
+    assert Sampling(logit_bias=((6, 2.0),)).over(below).logit_bias == ((6, 2.0),)

@@ -162,6 +162,15 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = None
     logit_bias: tuple[tuple[int, float], ...] = ()
 
+    def over(self, below: Sampling) -> Sampling:
+        """This, and `below` where this says nothing."""
+        said = {
+            name: value
+            for name in Sampling.__struct_fields__
+            if (value := getattr(self, name)) is not None and value != ()
+        }
+        return msgspec.structs.replace(below, **said) if said else below
+
 
 NO_SAMPLING = Sampling()
 

@@ -242,9 +242,7 @@ class ProjectBook:
             project=found.project,
             attached=attached,
             model=model,
-            sampling=(
-                attached.sampling if arm is None else _merged(arm.sampling, attached.sampling)
-            ),
+            sampling=attached.sampling if arm is None else arm.sampling.over(attached.sampling),
             template=template,
             version=version,
             entry=entry,
@@ -389,18 +387,6 @@ def _no_arm(campaign: Campaign, named: str | None) -> InvalidRequest:
 
 
 # --- What belongs together ---
-
-
-def _merged(first: Sampling, second: Sampling) -> Sampling:
-    """`first`, and `second` where that says nothing."""
-    if first == NO_SAMPLING:
-        return second
-    said = {
-        name: value
-        for name in Sampling.__struct_fields__
-        if (value := getattr(first, name)) is not None and value != ()
-    }
-    return msgspec.structs.replace(second, **said)
 
 
 def _opened(kept: _Kept, defaults: Limits) -> dict[str, _Open]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from dragoman.chat import Sampling
 from dragoman.records.campaign import Arm
 from dragoman.records.project import Project
 from dragoman.records.template import Template
@@ -38,18 +37,9 @@ def with_arm(project: Project, arm: Arm) -> Project:
         project,
         default_model=arm.model,
         models=tuple(
-            msgspec.structs.replace(each, sampling=_over(arm.sampling, each.sampling))
+            msgspec.structs.replace(each, sampling=arm.sampling.over(each.sampling))
             if each.key == arm.model
             else each
             for each in project.models
         ),
     )
-
-
-def _over(sampling: Sampling, below: Sampling) -> Sampling:
-    said = {
-        name: value
-        for name, value in msgspec.structs.asdict(sampling).items()
-        if value is not None and value != ()
-    }
-    return msgspec.structs.replace(below, **said)
