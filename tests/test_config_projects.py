@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -188,3 +190,17 @@ def test_a_secret_in_plain_text_is_refused_and_not_repeated(load: Load, text: st
         load(text)
     assert SECRET not in str(caught.value)
     assert "tool_servers[0]." in str(caught.value)
+
+
+def test_a_file_without_projects_loads_none_of_the_operations_over_them(tmp_path: Path) -> None:
+    """Every command reads the settings first."""
+    code = (
+        "import sys; from dragoman.config import load_config; load_config(None, {}, {})\n"
+        "import dragoman.policy.administration as wishes; assert wishes.ProjectWish\n"
+        "print([m for m in sys.modules if m.startswith('dragoman.policy.administration.')"
+        " and m.rpartition('.')[2] not in ('amounts', 'project_wishes', 'wishes')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "[]\n", done.stderr

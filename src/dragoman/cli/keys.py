@@ -24,7 +24,8 @@ from dragoman.cli.administering import (
 from dragoman.cli.terminal import ConfigOption, DataDirOption, Failure, JsonOption, print_json
 
 if TYPE_CHECKING:
-    from dragoman.policy.administration import Administration, KeyMade, LimitsWish, ScopesWish
+    from dragoman.policy.administration import Administration, LimitsWish, ScopesWish
+    from dragoman.policy.administration.keys import KeyMade
     from dragoman.records.key import Key
     from dragoman.records.limits import Limits
 

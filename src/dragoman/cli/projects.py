@@ -315,7 +315,8 @@ def rights(
     view: read interactions and reports. edit: also models, templates, metrics and campaigns. admin: also rights,
     content rules and the public switch.
     """
-    from dragoman.policy.administration import RightWish, right_of
+    from dragoman.policy.administration import RightWish
+    from dragoman.policy.administration.rights import right_of
 
     if member is not None and right is None:
         raise Failure("say which right: view, edit, admin or none", exit_code=2)

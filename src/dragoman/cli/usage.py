@@ -195,7 +195,7 @@ def groups(
     data_dir: DataDirOption = None,
 ) -> None:
     """Sum requests, tokens and cost by day, model, key, project, account, status or a label."""
-    from dragoman.policy.administration import usage_sum
+    from dragoman.policy.administration.usage import usage_sum
 
     groupings = [part.strip() for part in by.split(",")]
     with opened_administration(config, data_dir) as (office, _):

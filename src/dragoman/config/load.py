@@ -28,9 +28,9 @@ from dragoman.config.models import (
     warn_of_open_secrets,
 )
 from dragoman.config.paths import absolute_path, working_directory
-from dragoman.config.projects import read_projects, read_tool_servers
 from dragoman.config.settings import Config, ConfigError, Settings
 from dragoman.http_client.settings import ProxySettings
+from dragoman.policy.administration.project_wishes import ProjectDefinition, ToolServerWish
 from dragoman.policy.networks import parse_network
 from dragoman.records.limits import Limits
 
@@ -106,7 +106,7 @@ def _complete(
     providers = resolve_providers(settings.providers, table.get("providers", []), base)
     refuse_own_address(providers, settings.host, settings.port)
     model_names = check_model_names(local_models, providers)
-    tool_servers = read_tool_servers(settings.tool_servers, base)
+    projects, tool_servers = _read_projects(settings, model_names, base)
     return Config(
         host=settings.host,
         port=settings.port,
@@ -132,13 +132,27 @@ def _complete(
         local_models=local_models,
         providers=providers,
         prices=read_prices(settings),
-        projects=read_projects(settings.projects, tool_servers, model_names, base),
+        projects=projects,
         tool_servers=tool_servers,
         proxies=read_proxies(environ),
         path=file,
         origins=(),
         warnings=(),
     )
+
+
+def _read_projects(
+    settings: Settings, model_names: Mapping[str, str], base: Path
+) -> tuple[tuple[ProjectDefinition, ...], tuple[ToolServerWish, ...]]:
+    if not settings.projects and not settings.tool_servers:
+        return (), ()
+    from dragoman.config.projects import (  # noqa: PLC0415 - most files have none
+        read_projects,
+        read_tool_servers,
+    )
+
+    tool_servers = read_tool_servers(settings.tool_servers, base)
+    return read_projects(settings.projects, tool_servers, model_names, base), tool_servers
 
 
 # --- The file -----------------------------------------------------------------------------------

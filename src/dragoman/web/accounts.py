@@ -17,7 +17,8 @@ import msgspec
 
 from dragoman.chat import DialectName
 from dragoman.errors import InvalidRequest, Overloaded, RateLimited
-from dragoman.policy.administration import UsageSum, format_usd, usage_row, usage_sum
+from dragoman.policy.administration import format_usd
+from dragoman.policy.administration.usage import UsageSum, usage_row, usage_sum
 from dragoman.policy.limits import Limiter, SubjectStatus
 from dragoman.policy.routing import ModelDirectory
 from dragoman.ports import Clock, Dialect, MoneyRepository

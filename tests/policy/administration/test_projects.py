@@ -22,8 +22,6 @@ from dragoman.policy.administration import (
     RightWish,
     TemplateWish,
     ToolServerWish,
-    may,
-    right_of,
 )
 from dragoman.policy.administration.project_wishes import (
     AttachedToolWish,
@@ -33,6 +31,7 @@ from dragoman.policy.administration.project_wishes import (
     SamplingWish,
     ToolBoundsWish,
 )
+from dragoman.policy.administration.rights import may, right_of
 from dragoman.policy.routing import ModelDirectory
 from dragoman.records.account import DEFAULT_ACCOUNT, Member, MemberId
 from dragoman.records.campaign import Arm, Campaign, CampaignId

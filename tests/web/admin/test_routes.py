@@ -12,7 +12,7 @@ import pytest
 from tests.stores.kept_usage import sample
 from tests.web.admin.conftest import Office
 
-from dragoman.policy.administration import UsageSum
+from dragoman.policy.administration.usage import UsageSum
 from dragoman.policy.keys import hash_secret
 
 DOLLAR = 1_000_000_000

@@ -3,6 +3,9 @@
 Each checks what it is given and says what to do about it, makes its change whole, and leaves one line
 in the audit log; whatever is repeated with the same token or idempotency key changes nothing more.
 All of them wait for the store: call them in a thread.
+
+What is wished for loads with this package, because settings files are made of it; the operations load when
+they are asked for, because most commands need few of them, or none.
 """
 
 from __future__ import annotations
@@ -10,13 +13,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from dragoman.policy.administration.accounts import AccountAdministration, AccountStanding
 from dragoman.policy.administration.amounts import format_usd, parse_usd
-from dragoman.policy.administration.desk import Desk
-from dragoman.policy.administration.keys import KeyAdministration, KeyMade
-from dragoman.policy.administration.metrics import MetricAdministration
-from dragoman.policy.administration.money import MoneyAdministration
-from dragoman.policy.administration.prices import PriceAdministration
 from dragoman.policy.administration.project_wishes import (
     ActivationWish,
     AttachedModelWish,
@@ -33,18 +30,6 @@ from dragoman.policy.administration.project_wishes import (
     TemplateWish,
     ToolServerWish,
 )
-from dragoman.policy.administration.projects import ProjectAdministration
-from dragoman.policy.administration.rights import may, right_of
-from dragoman.policy.administration.templates import Preview, TemplateAdministration
-from dragoman.policy.administration.tool_servers import ToolServerAdministration
-from dragoman.policy.administration.usage import (
-    UsageAdministration,
-    UsageQuestion,
-    UsageSum,
-    usage_row,
-    usage_sum,
-)
-from dragoman.policy.administration.whole_projects import Applied, WholeProjects
 from dragoman.policy.administration.wishes import (
     AccountChange,
     AccountWish,
@@ -63,14 +48,24 @@ from dragoman.policy.administration.wishes import (
     ScopesWish,
     TierWish,
 )
-from dragoman.policy.routing import ModelDirectory
-from dragoman.ports import Clock
-from dragoman.ports.administration import AdministrationStore
-from dragoman.records.audit_event import AuditEvent
 
 if TYPE_CHECKING:
+    from dragoman.policy.administration.accounts import AccountAdministration
     from dragoman.policy.administration.campaigns import CampaignAdministration
     from dragoman.policy.administration.interactions import InteractionAdministration
+    from dragoman.policy.administration.keys import KeyAdministration
+    from dragoman.policy.administration.metrics import MetricAdministration
+    from dragoman.policy.administration.money import MoneyAdministration
+    from dragoman.policy.administration.prices import PriceAdministration
+    from dragoman.policy.administration.projects import ProjectAdministration
+    from dragoman.policy.administration.templates import TemplateAdministration
+    from dragoman.policy.administration.tool_servers import ToolServerAdministration
+    from dragoman.policy.administration.usage import UsageAdministration
+    from dragoman.policy.administration.whole_projects import WholeProjects
+    from dragoman.policy.routing import ModelDirectory
+    from dragoman.ports import Clock
+    from dragoman.ports.administration import AdministrationStore
+    from dragoman.records.audit_event import AuditEvent
 
 
 class Administration:
@@ -90,7 +85,9 @@ class Administration:
         will do. `allows_plain_webhooks`: whether alerts are sent to `http://` too. `allows_commands`:
         whether the actor has this machine's shell, and may set up commands that it runs, and refer to all
         of its secrets."""
-        desk = Desk(
+        from dragoman.policy.administration.desk import Desk  # noqa: PLC0415
+
+        self._desk = Desk(
             store,
             clock,
             actor,
@@ -98,25 +95,66 @@ class Administration:
             allows_plain_webhooks=allows_plain_webhooks,
             allows_commands=allows_commands,
         )
-        self.accounts = AccountAdministration(desk)
-        self.keys = KeyAdministration(desk)
-        self.prices = PriceAdministration(desk)
-        self.money = MoneyAdministration(desk)
-        self.usage = UsageAdministration(desk)
-        self.projects = ProjectAdministration(desk)
-        self.templates = TemplateAdministration(desk)
-        self.metrics = MetricAdministration(desk)
-        self.tool_servers = ToolServerAdministration(desk)
-        self.whole_projects = WholeProjects(desk, self.projects, self.templates, self.metrics)
-        self._desk = desk
 
-    # These load when they are asked for: much of what they are made of names this package's wishes.
+    @cached_property
+    def accounts(self) -> AccountAdministration:
+        from dragoman.policy.administration.accounts import AccountAdministration  # noqa: PLC0415
+
+        return AccountAdministration(self._desk)
+
+    @cached_property
+    def keys(self) -> KeyAdministration:
+        from dragoman.policy.administration.keys import KeyAdministration  # noqa: PLC0415
+
+        return KeyAdministration(self._desk)
+
+    @cached_property
+    def prices(self) -> PriceAdministration:
+        from dragoman.policy.administration.prices import PriceAdministration  # noqa: PLC0415
+
+        return PriceAdministration(self._desk)
+
+    @cached_property
+    def money(self) -> MoneyAdministration:
+        from dragoman.policy.administration.money import MoneyAdministration  # noqa: PLC0415
+
+        return MoneyAdministration(self._desk)
+
+    @cached_property
+    def usage(self) -> UsageAdministration:
+        from dragoman.policy.administration.usage import UsageAdministration  # noqa: PLC0415
+
+        return UsageAdministration(self._desk)
+
+    @cached_property
+    def projects(self) -> ProjectAdministration:
+        from dragoman.policy.administration.projects import ProjectAdministration  # noqa: PLC0415
+
+        return ProjectAdministration(self._desk)
+
+    @cached_property
+    def templates(self) -> TemplateAdministration:
+        from dragoman.policy.administration.templates import TemplateAdministration  # noqa: PLC0415
+
+        return TemplateAdministration(self._desk)
+
+    @cached_property
+    def metrics(self) -> MetricAdministration:
+        from dragoman.policy.administration.metrics import MetricAdministration  # noqa: PLC0415
+
+        return MetricAdministration(self._desk)
+
+    @cached_property
+    def tool_servers(self) -> ToolServerAdministration:
+        from dragoman.policy.administration.tool_servers import (  # noqa: PLC0415
+            ToolServerAdministration,
+        )
+
+        return ToolServerAdministration(self._desk)
 
     @cached_property
     def campaigns(self) -> CampaignAdministration:
-        from dragoman.policy.administration.campaigns import (  # noqa: PLC0415
-            CampaignAdministration,
-        )
+        from dragoman.policy.administration.campaigns import CampaignAdministration  # noqa: PLC0415
 
         return CampaignAdministration(self._desk)
 
@@ -128,6 +166,12 @@ class Administration:
 
         return InteractionAdministration(self._desk)
 
+    @cached_property
+    def whole_projects(self) -> WholeProjects:
+        from dragoman.policy.administration.whole_projects import WholeProjects  # noqa: PLC0415
+
+        return WholeProjects(self._desk, self.projects, self.templates, self.metrics)
+
     def audit(
         self, *, subject: str | None = None, before: int | None = None, limit: int = 100
     ) -> list[tuple[int, AuditEvent]]:
@@ -137,18 +181,15 @@ class Administration:
 
 __all__ = [
     "AccountChange",
-    "AccountStanding",
     "AccountWish",
     "ActivationWish",
     "Adjustment",
     "Administration",
     "AlertsWish",
-    "Applied",
     "AttachedModelWish",
     "CampaignChange",
     "CampaignWish",
     "KeyChange",
-    "KeyMade",
     "KeyWish",
     "LimitsWish",
     "MemberChange",
@@ -157,7 +198,6 @@ __all__ = [
     "MetricWish",
     "Payment",
     "PlanWish",
-    "Preview",
     "PreviewWish",
     "PriceWish",
     "ProjectChange",
@@ -171,12 +211,6 @@ __all__ = [
     "TemplateWish",
     "TierWish",
     "ToolServerWish",
-    "UsageQuestion",
-    "UsageSum",
     "format_usd",
-    "may",
     "parse_usd",
-    "right_of",
-    "usage_row",
-    "usage_sum",
 ]

@@ -7,11 +7,11 @@ from litestar.params import JSONBody
 
 from dragoman.policy.administration import (
     ActivationWish,
-    Preview,
     PreviewWish,
     TemplateVersionWish,
     TemplateWish,
 )
+from dragoman.policy.administration.templates import Preview
 from dragoman.web.admin.parameters import (
     Cursor,
     ForActor,

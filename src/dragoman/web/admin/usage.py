@@ -15,8 +15,14 @@ from litestar.response import Stream
 
 from dragoman.chat import DialectName
 from dragoman.errors import InvalidRequest
-from dragoman.policy.administration import UsageQuestion, UsageSum, usage_row, usage_sum
-from dragoman.policy.administration.usage import ExportFormat, UsageRow
+from dragoman.policy.administration.usage import (
+    ExportFormat,
+    UsageQuestion,
+    UsageRow,
+    UsageSum,
+    usage_row,
+    usage_sum,
+)
 from dragoman.records.usage_record import UsageStatus
 from dragoman.web.admin.parameters import Cursor, ForActor, Id, Limit, before
 from dragoman.web.admin.views import Page
