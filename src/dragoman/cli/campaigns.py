@@ -156,8 +156,12 @@ def create(
         float, typer.Option("--guard-alpha", help="The same for all guardrails together.")
     ] = 0.05,
     min_scores: Annotated[
-        int, typer.Option("--min-scores", help="Of each arm or pair, before anything is tested.")
-    ] = 30,
+        int | None,
+        typer.Option(
+            "--min-scores",
+            help="Of each arm or pair, before anything is tested. [30; scalar metrics 100, built-in ones 300]",
+        ),
+    ] = None,
     mixture_variance: Annotated[
         float,
         typer.Option("--mixture-variance", help="Where the test is sharpest: less for later."),

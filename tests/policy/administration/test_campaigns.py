@@ -68,7 +68,6 @@ def test_the_same_token_stands_for_the_same_wish(administration: Administration)
     [
         ({"metric": "none"}, "metric", "has no metric 'none'"),
         ({"arms": (ArmWish(model="small"), ArmWish(model="none"))}, "arms[1].model", "no model"),
-        ({"arms": (ArmWish(model="small"), ArmWish(model="small"))}, "arms[1]", "the same as"),
         (
             {"arms": (ArmWish(model="small"), ArmWish(model="large", template_version=1))},
             "arms[1].template_version",

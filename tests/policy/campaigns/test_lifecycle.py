@@ -15,8 +15,8 @@ from dragoman.policy.administration.project_wishes import (
 )
 from dragoman.policy.campaigns.lifecycle import Ground, begin, cancel, change
 from dragoman.records.account import DEFAULT_ACCOUNT
-from dragoman.records.campaign import Arm, Campaign, CampaignId, Guardrail
-from dragoman.records.metric import BUILT_IN_METRICS
+from dragoman.records.campaign import Arm, Campaign, CampaignId, CampaignKind, Guardrail
+from dragoman.records.metric import BUILT_IN_METRICS, Metric
 from dragoman.records.project import AttachedModel, Project, ProjectId
 from dragoman.records.template import Template, TemplateId, TemplateVersion
 
@@ -93,7 +93,6 @@ def test_a_campaign_begins_as_it_was_wished() -> None:
     ("arms", "param", "words"),
     [
         ((ArmWish(model="huge"), ArmWish(model="small")), "arms[0].model", "it has small, large"),
-        ((ArmWish(model="small"), ArmWish(model="small")), "arms[1]", "same as arms[0]"),
         (
             (ArmWish(model="small", key="B"), ArmWish(model="large")),
             "arms[1].key",
@@ -162,3 +161,29 @@ def test_it_is_cancelled_once_and_never_after_its_end() -> None:
     assert cancel(cancelled, 10.0) == cancelled
     with pytest.raises(Conflict, match="B is better"):
         cancel(replace(begun(), status="DONE", end_reason="B is better"), 9.0)
+
+
+def test_arms_may_be_the_same_to_check_the_set_up() -> None:
+    arms = (ArmWish(model="small"), ArmWish(model="small"), ArmWish(model="large"))
+    assert [(arm.key, arm.model) for arm in begun(replace(WISH, arms=arms)).arms] == [
+        *(("A", "small"), ("B", "small")),
+        ("C", "large"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind", "least"),
+    [
+        (BOOL, "direct", 30),
+        (BOOL, "comparison", 30),
+        (replace(BOOL, kind="scalar"), "direct", 100),
+        (replace(BOOL, kind="scalar"), "comparison", 30),
+        *((metric, "direct", 300) for metric in BUILT_IN_METRICS if metric.kind == "scalar"),
+    ],
+)
+def test_scores_on_a_scale_have_to_be_more_before_anything_is_tested(
+    metric: Metric, kind: CampaignKind, least: int
+) -> None:
+    ground = replace(GROUND, metric=metric)
+    assert begun(replace(WISH, kind=kind), ground).min_scores == least
+    assert begun(replace(WISH, kind=kind, min_scores=7), ground).min_scores == 7

@@ -195,3 +195,20 @@ def test_p_values_are_told_as_one_of_so_many_campaigns(p: float, campaigns: str)
     assert by_chance(p) == (
         f"would be seen by chance in under 1 of {campaigns} campaigns, however often one looks"
     )
+
+
+def test_arms_that_are_the_same_are_told_of() -> None:
+    alike = campaign_of(3)
+    first, _, last = alike.arms
+    campaign = replace(alike, arms=(first, replace(first, key="B"), last))
+    words = told(campaign, arms()).words
+    assert words[0] == (
+        "A and B are the same, to check the set-up: if one of them is called better, it is chance, or"
+        " something treats their units differently."
+    )
+    assert not [each for each in told(alike, arms()).words if "the same" in each]
+    won = arms(
+        ArmTally(arm="A", scores=coins(900, 1100)), ArmTally(arm="B", scores=coins(1050, 950))
+    )
+    two = replace(campaign, arms=campaign.arms[:2])
+    assert told(two, won).headline.endswith("treats their units differently.")

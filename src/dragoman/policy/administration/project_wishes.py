@@ -305,7 +305,7 @@ class GuardrailWish(
 class CampaignWish(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """A comparison of two to eight arms, which begins at once."""
+    """A comparison of two to eight arms, which begins at once. Arms may be the same, to check the set-up."""
 
     key: Slug
     name: Name | None = None
@@ -317,7 +317,10 @@ class CampaignWish(
     auto_deploy: bool = False
     alpha: Annotated[float, Meta(gt=0, le=0.5)] = 0.05
     guard_alpha: Annotated[float, Meta(gt=0, le=0.5)] = 0.05
-    min_scores: Annotated[int, Meta(ge=2, le=1_000_000)] = 30
+    min_scores: Annotated[int, Meta(ge=2, le=1_000_000)] | None = None
+    """Of each arm (`direct`) or each pair (`comparison`), before anything is tested. Default: 30; where the
+    metric is `scalar` 100, and 300 where it is built in: what may be any number is uneven, and its mean
+    settles later."""
     mixture_variance: Annotated[float, Meta(gt=0, le=100)] = 0.01
     guardrails: Annotated[tuple[GuardrailWish, ...], Meta(max_length=3)] = ()
 

@@ -16,6 +16,12 @@ from dragoman.records.project import AttachedModel, Project
 from dragoman.records.template import Template
 
 DEFAULT_ARM_KEYS = "ABCDEFGH"
+LEAST_SCORES = 30
+LEAST_SCALAR_SCORES = 100
+LEAST_MEASURED_SCORES = 300
+"""Where one score in many exceeds the rest by far, as times and costs do, means settle later. Of 300 campaigns
+whose arms had equal means and lognormal scores of different spread (σ 0.5 and 1.5), 23 % ended falsely with 30,
+16 % with 100, 7 % with 300 (σ 0.5 and 1: 8, 6, 3 %). Measures come with every request, so that 300 are soon there."""
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +57,9 @@ def begin(wish: CampaignWish, ground: Ground, campaign_id: CampaignId, now_s: fl
         auto_deploy=wish.auto_deploy,
         alpha=wish.alpha,
         guard_alpha=wish.guard_alpha,
-        min_scores=wish.min_scores,
+        min_scores=_least_scores(wish, ground.metric)
+        if wish.min_scores is None
+        else wish.min_scores,
         mixture_variance=wish.mixture_variance,
         guardrails=_guardrails(wish),
         created_s=now_s,
@@ -104,6 +112,13 @@ def _refuse_taken(wish: CampaignWish, ground: Ground) -> None:
             )
 
 
+def _least_scores(wish: CampaignWish, metric: Metric) -> int:
+    # Preferences are three values, whatever the metric takes.
+    if wish.kind == "comparison" or metric.kind == "bool":
+        return LEAST_SCORES
+    return LEAST_MEASURED_SCORES if metric.project_id is None else LEAST_SCALAR_SCORES
+
+
 def _arms(wishes: Sequence[ArmWish], ground: Ground) -> tuple[Arm, ...]:
     arms: list[Arm] = []
     for index, wish in enumerate(wishes):
@@ -119,12 +134,6 @@ def _arms(wishes: Sequence[ArmWish], ground: Ground) -> tuple[Arm, ...]:
                 raise InvalidRequest(
                     f"{path}.key: '{arm.key}' is the key of arms[{place}], too; give each its own",
                     param=f"{path}.key",
-                )
-            if msgspec.structs.replace(other, key=arm.key) == arm:
-                raise InvalidRequest(
-                    f"{path}: it is the same as arms[{place}]; let them differ by model, template_version"
-                    " or sampling",
-                    param=path,
                 )
         arms.append(arm)
     return tuple(arms)

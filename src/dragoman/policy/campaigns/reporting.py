@@ -123,6 +123,7 @@ def report(campaign: Campaign, judgement: Judgement, metric: Metric) -> Campaign
     words = [
         *([warning] if warning is not None else []),
         *(told for told in guards if told is not None),
+        *(wording.of_alike(first, second) for first, second in wording.alike(campaign)),
         *(pair.words for pair in pairs),
         *wording.of_counts(judgement),
     ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from math import ceil, floor, isfinite, log10
+
+import msgspec
 
 from dragoman.policy.campaigns.judging import (
     GuardJudgement,
@@ -64,7 +67,28 @@ def winning(campaign: Campaign, judgement: Judgement, metric: Metric) -> str:
         for pair in judgement.pairs
         if pair.better == judgement.winner
     ]
+    told += [
+        of_alike(first, second)
+        for first, second in alike(campaign)
+        if judgement.winner in (first, second)
+    ]
     return " ".join(told)
+
+
+def alike(campaign: Campaign) -> list[tuple[str, str]]:
+    """Pairs of arms that differ by nothing but their keys."""
+    return [
+        (first.key, second.key)
+        for first, second in combinations(campaign.arms, 2)
+        if msgspec.structs.replace(first, key=second.key) == second
+    ]
+
+
+def of_alike(first: str, second: str) -> str:
+    return (
+        f"{first} and {second} are the same, to check the set-up: if one of them is called better, it is"
+        " chance, or something treats their units differently."
+    )
 
 
 def of_pair(campaign: Campaign, pair: PairJudgement, judgement: Judgement, metric: Metric) -> str:
