@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from dragoman.__main__ import main
+from dragoman.pipeline.tab import Tab
 from dragoman.records.hold import Hold
 from dragoman.records.usage_record import UsageRecord
 from dragoman.stores.ledger.jobs import Job, SettleJob
@@ -137,7 +138,11 @@ POINTS: dict[str, Callable[[], None]] = {
     "before-finish": _before_finish,
     "after-finish": lambda: _send(is_end=True),
 }
-FAULTS = {**POINTS, "finish-before-commit": _finish_before_commit}
+ROUND_POINTS: dict[str, Callable[[], None]] = {
+    "between-rounds": lambda: _after(Tab, "end_round"),
+}
+"""Where only requests with server-side tools come by."""
+FAULTS = {**POINTS, **ROUND_POINTS, "finish-before-commit": _finish_before_commit}
 
 
 def run() -> None:

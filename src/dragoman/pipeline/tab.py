@@ -296,6 +296,8 @@ class Tab:
         self.meter = None
         # The next prompt is a longer one.
         self.input_tokens = None
+        if self._hold is not None:
+            self._accounting.checkpoint(self._hold, self._earlier_usage)
 
     def with_earlier_rounds(self, usage: Usage) -> Usage:
         """What the request has used, with `usage` in its last round; the same where that is the only one."""
