@@ -6,16 +6,15 @@ import json
 
 import msgspec
 
-from dragoman.chat import NanoUSD, Usage
+from dragoman.chat import NanoUSD
 from dragoman.records.feedback import Feedback
 from dragoman.records.interaction import Interaction, InteractionContent
 from dragoman.records.tool_server import ToolCallRecord
 from dragoman.stores.appending import Value
 from dragoman.stores.database import Row
-from dragoman.stores.token_counts import token_counts
+from dragoman.stores.json_column import labels_of, tags_of
+from dragoman.stores.token_counts import token_counts, usage_of
 
-_labels = msgspec.json.Decoder(dict[str, str])
-_tags = msgspec.json.Decoder(tuple[str, ...])
 _encode = msgspec.json.Encoder().encode
 _ABSENT = msgspec.Raw()
 
@@ -106,8 +105,8 @@ def interaction_of(row: Row) -> Interaction:
     (completion_id, request_id, choice, source, project_id, account_id, key_id) = row[2:9]
     (created_s, session_id, user, attached, model, template_id, template_version) = row[9:16]
     (labels, tags, campaign_id, unit, arm, served_arm, entered_by) = row[16:23]
-    (status, error, finish_reason, input_, cached, written, output, reasoning) = row[23:31]
-    (is_estimated, cost, first_token_ms, total_ms) = row[31:]
+    (status, error, finish_reason) = row[23:26]
+    (cost, first_token_ms, total_ms) = row[32:]
     return Interaction(
         completion_id=completion_id,
         request_id=request_id,
@@ -123,8 +122,8 @@ def interaction_of(row: Row) -> Interaction:
         model=model,
         template_id=template_id,
         template_version=template_version,
-        labels=() if labels is None else tuple(_labels.decode(labels).items()),
-        tags=() if tags is None else _tags.decode(tags),
+        labels=labels_of(labels),
+        tags=tags_of(tags),
         campaign_id=campaign_id,
         unit=unit,
         arm=arm,
@@ -133,14 +132,7 @@ def interaction_of(row: Row) -> Interaction:
         status=status,
         error=error,
         finish_reason=finish_reason,
-        usage=Usage(
-            input_tokens=input_,
-            output_tokens=output,
-            cached_input_tokens=cached,
-            cache_write_tokens=written,
-            reasoning_tokens=reasoning,
-            is_estimated=bool(is_estimated),
-        ),
+        usage=usage_of(row[26:32]),
         cost_nano_usd=NanoUSD(cost),
         first_token_ms=first_token_ms,
         total_ms=total_ms,

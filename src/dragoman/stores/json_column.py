@@ -11,6 +11,9 @@ from dragoman.stores.connection import translated
 
 T = TypeVar("T")
 
+_labels = msgspec.json.Decoder(dict[str, str])
+_tags = msgspec.json.Decoder(tuple[str, ...])
+
 
 class JsonColumn(Generic[T]):
     """Values of one type. What is written can be read again: else a row would stand in the way of all
@@ -46,3 +49,13 @@ def raw_text(value: msgspec.Raw | None) -> str | None:
 
 def raw_value(text: str | None) -> msgspec.Raw | None:
     return None if text is None else msgspec.Raw(text.encode())
+
+
+def labels_of(text: str | None) -> tuple[tuple[str, str], ...]:
+    """From a JSON object of strings."""
+    return () if text is None else tuple(_labels.decode(text).items())
+
+
+def tags_of(text: str | None) -> tuple[str, ...]:
+    """From a JSON array of strings."""
+    return () if text is None else _tags.decode(text)
