@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
+import msgspec
 import typer
 
 from dragoman.cli.terminal import Failure, err, opened_store, out, read_config
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
     from dragoman.config import Config
     from dragoman.policy.administration import Administration
     from dragoman.policy.administration.definitions import Definitions
+    from dragoman.policy.administration.usage import UsageQuestion
+    from dragoman.policy.interactions.questions import InteractionQuestion
     from dragoman.records.account import Account
     from dragoman.stores import Store
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 DEFAULT_LIMIT = 50
+
+Question = TypeVar("Question", "UsageQuestion", "InteractionQuestion")
 
 AccountOption = Annotated[
     str | None,
@@ -33,6 +38,14 @@ AccountOption = Annotated[
 ProjectArgument = Annotated[str, typer.Argument(metavar="PROJECT", help="A project's key or id.")]
 LimitOption = Annotated[
     int, typer.Option("--limit", "-n", min=1, max=1000, help="The most lines to show.")
+]
+SessionOption = Annotated[str | None, typer.Option("--session", help="The session's id.")]
+UserOption = Annotated[str | None, typer.Option("--user", help="The user that was named.")]
+FromOption = Annotated[
+    str | None, typer.Option("--from", metavar="WHEN", help="From then on: 2026-11-01, or -7d.")
+]
+ToOption = Annotated[
+    str | None, typer.Option("--to", metavar="WHEN", help="Until before then: 2026-12-01.")
 ]
 BeforeOption = Annotated[
     int | None,
@@ -113,6 +126,27 @@ def find_account(office: Administration, wanted: str) -> Account:
 
 def account_names(office: Administration) -> dict[str, str]:
     return {account.id: account.name for account in office.accounts.list_all()}
+
+
+def question_of(
+    kind: type[Question],
+    filters: Mapping[str, str | list[str] | None],
+    from_: str | None,
+    to: str | None,
+) -> Question:
+    """What the options ask for; those that are `None` ask for nothing."""
+    from dragoman.policy.administration.desk import invalid
+
+    given = {name: value for name, value in filters.items() if value is not None}
+    try:
+        question = msgspec.convert(given, kind)
+    except msgspec.ValidationError as error:
+        raise Failure(invalid(str(error)).message, exit_code=2) from None
+    return msgspec.structs.replace(
+        question,
+        from_at=None if from_ is None else parse_moment(from_, "--from"),
+        to_at=None if to is None else parse_moment(to, "--to"),
+    )
 
 
 # --- Values as people write them ----------------------------------------------------------------

@@ -1,10 +1,12 @@
-"""Files that commands write: there whole, or not at all."""
+"""What commands export: to files, which are there whole or not at all, or to the standard output."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+import typer
 
 from dragoman.cli.terminal import Failure, err
 
@@ -27,6 +29,13 @@ def write_file(path: Path, pieces: Iterator[bytes], *, noun: str, is_csv: bool =
     finally:
         part.unlink(missing_ok=True)
     return count
+
+
+def write_stdout(pieces: Iterator[bytes]) -> None:
+    stream = typer.get_binary_stream("stdout")
+    for piece in pieces:
+        stream.write(piece)
+    stream.flush()
 
 
 def _count_csv_lines(piece: bytes) -> int:

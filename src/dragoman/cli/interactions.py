@@ -13,24 +13,27 @@ import typer
 from dragoman.cli.administering import (
     DEFAULT_LIMIT,
     AccountOption,
+    FromOption,
     LimitOption,
     ProjectArgument,
+    SessionOption,
+    ToOption,
+    UserOption,
     confirm,
     find_account,
     opened_administration,
-    parse_moment,
     print_fields,
     print_table,
+    question_of,
     show_time,
     show_usd,
     tell,
 )
-from dragoman.cli.exporting import write_file
+from dragoman.cli.exporting import write_file, write_stdout
 from dragoman.cli.terminal import ConfigOption, DataDirOption, Failure, JsonOption, print_json
 
 if TYPE_CHECKING:
     from dragoman.policy.administration import Administration
-    from dragoman.policy.interactions.questions import InteractionQuestion
     from dragoman.policy.interactions.rows import InteractionRow
 
 interactions_app = typer.Typer(
@@ -52,8 +55,6 @@ ModelOption = Annotated[
     str | None,
     typer.Option("--model", "-m", help="The model that answered, or the key of the project's."),
 ]
-SessionOption = Annotated[str | None, typer.Option("--session", help="The session's id.")]
-UserOption = Annotated[str | None, typer.Option("--user", help="The user that was named.")]
 LabelOption = Annotated[
     list[str] | None,
     typer.Option("--label", metavar="NAME[:VALUE]", help="A label; may be repeated: all of them."),
@@ -77,12 +78,6 @@ SearchOption = Annotated[
     typer.Option(
         "--search", metavar="WORDS", help='Words that all occur in it; "in quotes": a phrase.'
     ),
-]
-FromOption = Annotated[
-    str | None, typer.Option("--from", metavar="WHEN", help="From then on: 2026-11-01, or -7d.")
-]
-ToOption = Annotated[
-    str | None, typer.Option("--to", metavar="WHEN", help="Until before then: 2026-12-01.")
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 
@@ -138,7 +133,10 @@ def list_interactions(
     data_dir: DataDirOption = None,
 ) -> None:
     """List interactions, newest first. What was said is shown by `show`, by `export`, and as JSON."""
-    question = _question(
+    from dragoman.policy.interactions.questions import InteractionQuestion
+
+    question = question_of(
+        InteractionQuestion,
         {
             "project": project,
             "model": model,
@@ -245,9 +243,12 @@ def export(
 
     Of those whose words were not kept, `chat` has none.
     """
+    from dragoman.policy.interactions.questions import InteractionQuestion
+
     if as_json and output is None:
         raise Failure("--json says what was written to a file; name it with --output", exit_code=2)
-    question = _question(
+    question = question_of(
+        InteractionQuestion,
         {
             "project": project,
             "model": model,
@@ -270,10 +271,7 @@ def export(
             question, layout, account_id=_account_id(office, account)
         )
         if output is None:
-            stream = typer.get_binary_stream("stdout")
-            for piece in pieces:
-                stream.write(piece)
-            stream.flush()
+            write_stdout(pieces)
             return
         count = write_file(output, pieces, noun="interactions")
     if as_json:
@@ -375,24 +373,6 @@ def erase_user(
 
 
 # --- What is asked ------------------------------------------------------------------------------
-
-
-def _question(
-    filters: dict[str, str | list[str] | None], from_: str | None, to: str | None
-) -> InteractionQuestion:
-    from dragoman.policy.administration.desk import invalid
-    from dragoman.policy.interactions.questions import InteractionQuestion
-
-    given = {name: value for name, value in filters.items() if value is not None}
-    try:
-        question = msgspec.convert(given, InteractionQuestion)
-    except msgspec.ValidationError as error:
-        raise Failure(invalid(str(error)).message, exit_code=2) from None
-    return msgspec.structs.replace(
-        question,
-        from_at=None if from_ is None else parse_moment(from_, "--from"),
-        to_at=None if to is None else parse_moment(to, "--to"),
-    )
 
 
 def _account_id(office: Administration, account: str | None) -> str | None:

@@ -12,18 +12,22 @@ from dragoman.cli.administering import (
     DEFAULT_LIMIT,
     AccountOption,
     BeforeOption,
+    FromOption,
     LimitOption,
+    SessionOption,
+    ToOption,
+    UserOption,
     account_names,
     find_account,
     opened_administration,
-    parse_moment,
     print_fields,
     print_table,
+    question_of,
     show_time,
     show_usd,
     tell,
 )
-from dragoman.cli.exporting import write_file
+from dragoman.cli.exporting import write_file, write_stdout
 from dragoman.cli.terminal import ConfigOption, DataDirOption, Failure, JsonOption, print_json
 
 if TYPE_CHECKING:
@@ -52,15 +56,6 @@ DialectOption = Annotated[
 ]
 LabelOption = Annotated[
     str | None, typer.Option("--label", metavar="NAME:VALUE", help="A label of the request.")
-]
-SessionOption = Annotated[str | None, typer.Option("--session", help="The session's id.")]
-UserOption = Annotated[str | None, typer.Option("--user", help="The user that was named.")]
-FromOption = Annotated[
-    str | None,
-    typer.Option("--from", metavar="WHEN", help="From then on: 2026-11-01, or -7d."),
-]
-ToOption = Annotated[
-    str | None, typer.Option("--to", metavar="WHEN", help="Until before then: 2026-12-01.")
 ]
 
 
@@ -296,10 +291,7 @@ def export(
         )
         pieces = office.usage.export(question, chosen)
         if output is None:
-            stream = typer.get_binary_stream("stdout")
-            for piece in pieces:
-                stream.write(piece)
-            stream.flush()
+            write_stdout(pieces)
             return
         count = write_file(output, pieces, noun="records", is_csv=chosen == "csv")
     if as_json:
@@ -315,20 +307,11 @@ def _question(
     to: str | None,
     filters: dict[str, str | None],
 ) -> UsageQuestion:
-    from dragoman.policy.administration.desk import invalid
     from dragoman.policy.administration.usage import UsageQuestion
 
-    given = {name: value for name, value in filters.items() if value is not None}
-    try:
-        question = msgspec.convert(given, UsageQuestion)
-    except msgspec.ValidationError as error:
-        raise invalid(str(error)) from None
-    return msgspec.structs.replace(
-        question,
-        account_id=None if account is None else find_account(office, account).id,
-        from_at=None if from_ is None else parse_moment(from_, "--from"),
-        to_at=None if to is None else parse_moment(to, "--to"),
-    )
+    question = question_of(UsageQuestion, filters, from_, to)
+    account_id = None if account is None else find_account(office, account).id
+    return msgspec.structs.replace(question, account_id=account_id)
 
 
 def _cells(row: UsageRow) -> tuple[str | None, ...]:
