@@ -103,6 +103,17 @@ class StudioMessage(MessageIn):
     metadata: Annotated[Raw, about("Anything, kept with the message.")] = Raw()
 
 
+LabelsIn = Annotated[
+    dict[str, Any] | None,
+    about("Strings by name, to find interactions by.", additionalProperties={"type": "string"}),
+]
+MetadataIn = Annotated[
+    dict[str, Any] | None,
+    about("The same under another name.", additionalProperties={"type": "string"}),
+]
+TagsIn = Annotated[list[str] | None, about("Kept with the interaction.")]
+
+
 class StudioTool(ToolIn):
     id: Annotated[str | None, about("A server-side tool, to be switched.")] = None
     enabled: Annotated[bool | None, about("Whether it may be used.")] = None
@@ -125,18 +136,12 @@ class StudioRequest(CompletionBody, kw_only=True, forbid_unknown_fields=True):
     ab_campaign: Annotated[str | None, about("A campaign's id or key, to count in for sure.")] = (
         None
     )
-    labels: Annotated[
-        dict[str, Any] | None,
-        about("Strings by name, to find interactions by.", additionalProperties={"type": "string"}),
-    ] = None
-    metadata: Annotated[
-        dict[str, Any] | None,
-        about("The same under another name.", additionalProperties={"type": "string"}),
-    ] = None
+    labels: LabelsIn = None
+    metadata: MetadataIn = None
     system_prompt_args: Annotated[
         Raw, about("Values for the project's system prompt template.", type="object")
     ] = Raw()
-    tags: Annotated[list[str] | None, about("Kept with the interaction.")] = None
+    tags: TagsIn = None
     use_tools: Annotated[bool | None, about("Let the project's server tools run.")] = None
 
 

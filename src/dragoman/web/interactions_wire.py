@@ -18,7 +18,10 @@ from dragoman.dialects.chat_completions import check_user, decode_tool
 from dragoman.dialects.chat_completions_wire import ToolIn, about
 from dragoman.dialects.fields import BodyDecoder
 from dragoman.dialects.studio import (
+    LabelsIn,
+    MetadataIn,
     StudioMessage,
+    TagsIn,
     decode_labels,
     decode_studio_messages,
     decode_tags,
@@ -89,15 +92,9 @@ class InteractionIn(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             " `model_service` is."
         ),
     ] = None
-    labels: Annotated[
-        dict[str, Any] | None,
-        about("Strings by name, to find interactions by.", additionalProperties={"type": "string"}),
-    ] = None
-    metadata: Annotated[
-        dict[str, Any] | None,
-        about("The same under another name.", additionalProperties={"type": "string"}),
-    ] = None
-    tags: Annotated[list[str] | None, about("Kept with the interaction.")] = None
+    labels: LabelsIn = None
+    metadata: MetadataIn = None
+    tags: TagsIn = None
     completion_id: Annotated[
         str | None,
         about(
