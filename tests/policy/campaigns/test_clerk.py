@@ -286,6 +286,23 @@ def test_arms_with_a_wrong_sample_ratio_are_not_deployed(store: Store, clerk: Cl
     assert "A 400, B 200" in warning
 
 
+def test_an_end_by_feedback_counts_everything_that_was_asked_before(
+    store: Store, clerk: Clerk
+) -> None:
+    store.add_campaign(CAMPAIGN)
+    add_interactions(
+        database_of(store),
+        *(asked(f"user:{n}", "A" if n % 3 else "B") for n in range(600)),
+    )
+    win(store)
+    clerk.look(CAMPAIGN.id)
+    assert [(arm.units, arm.requests) for arm in clerk.report(CAMPAIGN.id).arms] == [
+        *((400, 400), (200, 200))
+    ]
+    # What was counted only now is judged, too.
+    assert kept(store).deployed_s is None
+
+
 def test_a_guardrail_ends_it_without_a_winner(store: Store, clerk: Clerk) -> None:
     guard = Guardrail(measure="errors", margin=0.05)
     store.add_campaign(replace(CAMPAIGN, guardrails=(guard,)))

@@ -91,8 +91,7 @@ class Clerk:
         """Of a campaign, active or ended, with all that has happened by now. Raises `UnknownEntity`."""
         campaign = self._find(campaign_id)
         if campaign.is_active:
-            gathered = iter(range(MOST_GATHERED))
-            self._gather(lambda: next(gathered, None) is None)
+            self._gather_some()
             self.look(campaign_id)
             campaign = self._find(campaign_id)
         metric = self._metric(campaign)
@@ -105,9 +104,15 @@ class Clerk:
             if not self._store.gather(GATHER_AT_ONCE):
                 return
 
+    def _gather_some(self) -> None:
+        gathered = iter(range(MOST_GATHERED))
+        self._gather(lambda: next(gathered, None) is None)
+
     def _look(self, campaign: Campaign, tally: Tally) -> Judgement:
         judged = judge(campaign, tally, self._metric(campaign))
         if judged.status != campaign.status:
+            # Nothing is counted of a campaign that has ended: whatever came before its end is counted now.
+            self._gather_some()
             return self._write(campaign, judged)
         if _is_less(judged, campaign):
             self._store.note_least_p(campaign.id, judged.least_p)
