@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from dragoman.errors import Conflict, UnknownEntity
+from dragoman.errors import Conflict
 from dragoman.policy.administration.desk import (
     Desk,
     checked,
-    named,
+    named_of,
     refuse_id_as_key,
     same_or_conflict,
     text_checked,
@@ -101,15 +101,7 @@ class CampaignAdministration:
 
     def _found(self, project: Project, campaign: str) -> Campaign:
         campaigns = self._desk.store.list_campaigns(project.id)
-        found = named(campaigns, campaign)
-        if found is not None:
-            return found
-        known = ", ".join(c.key for c in campaigns[:20]) or "none yet"
-        raise UnknownEntity(
-            f"project '{project.key}' has no campaign {campaign[:64]!r}; it has {known}",
-            entity="ab_campaign",
-            param="campaign",
-        )
+        return named_of(project, campaigns, campaign, "campaign", entity="ab_campaign")
 
     def _ground(
         self, project: Project, wish: CampaignWish, campaigns: tuple[Campaign, ...]

@@ -167,6 +167,21 @@ def named(things: Sequence[Keyed], name: str) -> Keyed | None:
     return next((thing for thing in things if thing.key == name), None)
 
 
+def named_of(
+    project: Project, things: Sequence[Keyed], name: str, noun: str, *, entity: str | None = None
+) -> Keyed:
+    """One of what the project has. Raises `UnknownEntity`; `entity`: where that is not `noun`."""
+    found = named(things, name)
+    if found is not None:
+        return found
+    known = ", ".join(thing.key for thing in things[:20]) or "none yet"
+    raise UnknownEntity(
+        f"project '{project.key}' has no {noun} {name[:64]!r}; it has {known}",
+        entity=entity or noun,
+        param=noun,
+    )
+
+
 def same_or_conflict(wished: Made, kept: Made) -> Made:
     """What the same `Idempotency-Key` made before, if it was wished for in the same words."""
     if msgspec.structs.replace(wished, created_s=kept.created_s) != kept:

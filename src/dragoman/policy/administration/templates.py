@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UnsetType
 
 from dragoman.errors import Conflict, InvalidRequest, UnknownEntity
-from dragoman.policy.administration.desk import Desk, checked, draw_id, named
+from dragoman.policy.administration.desk import Desk, checked, draw_id, named_of
 from dragoman.policy.administration.project_wishes import (
     ArgumentWish,
     PreviewWish,
@@ -181,15 +181,7 @@ class TemplateAdministration:
 
     def _found(self, project: Project, template: str) -> Template:
         templates = self._desk.store.list_templates(project.id)
-        found = named(templates, template)
-        if found is not None:
-            return found
-        known = ", ".join(t.key for t in templates[:20]) or "none yet"
-        raise UnknownEntity(
-            f"project '{project.key}' has no template {template[:64]!r}; it has {known}",
-            entity="template",
-            param="template",
-        )
+        return named_of(project, templates, template, "template")
 
     def _first_version(self, wish: TemplateWish) -> TemplateVersion:
         return self._version_of(
