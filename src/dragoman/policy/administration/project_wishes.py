@@ -336,18 +336,10 @@ class CampaignChange(
 
 
 class ProjectDefinition(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+    ProjectWish, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
     """A whole project, as the settings file has it: `[[projects]]`."""
 
-    key: Slug
-    name: Name | None = None
-    account_id: Annotated[str, Meta(min_length=1, max_length=40)] = "acct_default"
-    models: Annotated[tuple[AttachedModelWish, ...], Meta(max_length=256)] = ()
-    default_model: ModelKey | None = None
-    public: LimitsWish | None = None
-    content: ContentWish = ContentWish()
-    rights: Annotated[tuple[RightWish, ...], Meta(max_length=256)] = ()
     templates: Annotated[tuple[TemplateWish, ...], Meta(max_length=256)] = ()
     """A text that differs from the active version's becomes the next version."""
     metrics: Annotated[tuple[MetricWish, ...], Meta(max_length=256)] = ()
