@@ -155,7 +155,6 @@ def _print(metric: Metric, *, as_json: bool) -> None:
 
 
 def _row(metric: Metric) -> MetricRow:
-    is_built_in = metric.project_id is None
     return MetricRow(
         id=metric.id,
         key=metric.key,
@@ -163,6 +162,6 @@ def _row(metric: Metric) -> MetricRow:
         kind=metric.kind,
         better=metric.better,
         description=metric.description,
-        is_built_in=is_built_in,
-        created=None if is_built_in else show_time(metric.created_s),
+        is_built_in=metric.is_built_in,
+        created=None if metric.is_built_in else show_time(metric.created_s),
     )

@@ -26,6 +26,10 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     description: str | None = None
     created_s: float = 0.0
 
+    @property
+    def is_built_in(self) -> bool:
+        return self.project_id is None
+
 
 def _built_in(key: str, name: str, kind: MetricKind, description: str) -> Metric:
     return Metric(

@@ -105,7 +105,7 @@ class MetricAdministration:
 
     def _own(self, project: Project, metric: str) -> Metric:
         found = metric_named(metric, project, self._desk.store.list_metrics(project.id))
-        if found.project_id is None:
+        if found.is_built_in:
             raise Conflict(f"metric '{found.key}' is built in; it stays as it is", param="metric")
         return found
 
@@ -125,7 +125,7 @@ class MetricAdministration:
     def _add(self, owner: Project, metric: Metric, metrics: list[Metric]) -> None:
         for other in (*metrics, *BUILT_IN_METRICS):
             if other.key == metric.key:
-                which = "a built-in metric" if other.project_id is None else f"metric {other.id}"
+                which = "a built-in metric" if other.is_built_in else f"metric {other.id}"
                 raise Conflict(
                     f"key: {which} of project '{owner.key}' has the key '{metric.key}'; choose another",
                     param="key",

@@ -39,7 +39,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
 def begin(wish: CampaignWish, ground: Ground, campaign_id: CampaignId, now_s: float) -> Campaign:
     """Raises `InvalidRequest`, or `Conflict` where the key was used or another campaign is active."""
     _refuse_taken(wish, ground)
-    if wish.kind == "comparison" and ground.metric.project_id is None:
+    if wish.kind == "comparison" and ground.metric.is_built_in:
         raise InvalidRequest(
             f"metric: '{ground.metric.key}' is measured, and nobody compares by it; take a metric of the"
             " project, or kind 'direct'",
@@ -116,7 +116,7 @@ def _least_scores(wish: CampaignWish, metric: Metric) -> int:
     # Preferences are three values, whatever the metric takes.
     if wish.kind == "comparison" or metric.kind == "bool":
         return LEAST_SCORES
-    return LEAST_MEASURED_SCORES if metric.project_id is None else LEAST_SCALAR_SCORES
+    return LEAST_MEASURED_SCORES if metric.is_built_in else LEAST_SCALAR_SCORES
 
 
 def _arms(wishes: Sequence[ArmWish], ground: Ground) -> tuple[Arm, ...]:

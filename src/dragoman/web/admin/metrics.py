@@ -29,7 +29,7 @@ class Metrics(Controller):
         return slice_after(
             administration.metrics.list_all(project),
             metric_view,
-            order=lambda metric: f"{'b' if metric.project_id is None else 'a'}.{metric.key}",
+            order=lambda metric: f"{'b' if metric.is_built_in else 'a'}.{metric.key}",
             after=cursor,
             limit=limit,
         )

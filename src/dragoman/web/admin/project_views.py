@@ -244,7 +244,6 @@ def version_view(template: Template, version: TemplateVersion) -> TemplateVersio
 
 
 def metric_view(metric: Metric) -> MetricView:
-    is_built_in = metric.project_id is None
     return MetricView(
         id=metric.id,
         key=metric.key,
@@ -252,8 +251,8 @@ def metric_view(metric: Metric) -> MetricView:
         kind=metric.kind,
         better=metric.better,
         description=metric.description,
-        is_built_in=is_built_in,
-        created_at=None if is_built_in else moment(metric.created_s),
+        is_built_in=metric.is_built_in,
+        created_at=None if metric.is_built_in else moment(metric.created_s),
     )
 
 
