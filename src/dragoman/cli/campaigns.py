@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import msgspec
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from dragoman.policy.administration.project_wishes import ArmWish, GuardrailWish
     from dragoman.policy.campaigns.reporting import CampaignReport
     from dragoman.records.campaign import Campaign
+    from dragoman.records.metric import MetricId
 
 campaigns_app = typer.Typer(
     help="Compare models and prompts of a project on its users, and read what came of it.",
@@ -70,6 +72,8 @@ class CampaignRow(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     status: str
     kind: str
+    metric: str
+    """Its key."""
     metric_id: str
     arms: tuple[ArmRow, ...]
     traffic_split: float
@@ -99,18 +103,28 @@ def list_campaigns(
     """List campaigns, the newest first."""
     with opened_administration(config, data_dir) as (office, _):
         keys = {each.id: each.key for each in office.projects.list_all(with_archived=True)}
-        rows = [
-            _row(each, keys.get(each.project_id, each.project_id))
-            for each in office.campaigns.list_all(project)
-        ]
+        found = office.campaigns.list_all(project)
+        metrics = office.campaigns.metric_keys(*found)
+        rows = [_row(each, keys.get(each.project_id, each.project_id), metrics) for each in found]
     if as_json:
         print_json(rows)
     elif rows:
         print_table(
-            ("PROJECT", "KEY", "STATUS", "KIND", "ARMS", ">SPLIT", "WINNER", "BEGAN", "ENDED"),
+            (
+                "PROJECT",
+                "KEY",
+                "STATUS",
+                "KIND",
+                "METRIC",
+                "ARMS",
+                ">SPLIT",
+                "WINNER",
+                "BEGAN",
+                "ENDED",
+            ),
             (
                 (
-                    *(row.project, row.key, row.status, row.kind),
+                    *(row.project, row.key, row.status, row.kind, row.metric),
                     ", ".join(f"{arm.key}: {arm.model}" for arm in row.arms),
                     *(f"{row.traffic_split:g}", row.winner, row.created, row.ended),
                 )
@@ -210,7 +224,8 @@ def create(
     with opened_administration(config, data_dir) as (office, _):
         owner = office.projects.find(project)
         made, _is_new = office.campaigns.create(owner.id, wish, token=token)
-    _print(_row(made, owner.key), as_json=as_json)
+        row = _row(made, owner.key, office.campaigns.metric_keys(made))
+    _print(row, as_json=as_json)
     if not as_json:
         tell(f"To see how it stands: dragoman campaigns report {owner.key} {made.key}")
 
@@ -227,7 +242,8 @@ def show(
     with opened_administration(config, data_dir) as (office, _):
         owner = office.projects.find(project)
         found = office.campaigns.find(owner.id, campaign)
-    _print(_row(found, owner.key), as_json=as_json)
+        row = _row(found, owner.key, office.campaigns.metric_keys(found))
+    _print(row, as_json=as_json)
 
 
 @campaigns_app.command(epilog="Example: dragoman campaigns report support tone")
@@ -272,7 +288,8 @@ def change(
     with opened_administration(config, data_dir) as (office, _):
         owner = office.projects.find(project)
         changed = office.campaigns.change(owner.id, campaign, wish)
-    _print(_row(changed, owner.key), as_json=as_json)
+        row = _row(changed, owner.key, office.campaigns.metric_keys(changed))
+    _print(row, as_json=as_json)
 
 
 @campaigns_app.command(epilog="Example: dragoman campaigns cancel support tone")
@@ -347,7 +364,8 @@ def _number(text: str, option: str) -> float:
 # --- What is told -------------------------------------------------------------------------------
 
 
-def _row(campaign: Campaign, project: str) -> CampaignRow:
+def _row(campaign: Campaign, project: str, metrics: Mapping[MetricId, str]) -> CampaignRow:
+    """`metrics` are keys."""
     return CampaignRow(
         id=campaign.id,
         project=project,
@@ -355,6 +373,7 @@ def _row(campaign: Campaign, project: str) -> CampaignRow:
         name=campaign.name,
         status=campaign.status,
         kind=campaign.kind,
+        metric=metrics.get(campaign.metric_id, campaign.metric_id),
         metric_id=campaign.metric_id,
         arms=tuple(
             ArmRow(
@@ -396,7 +415,7 @@ def _print(row: CampaignRow, *, as_json: bool) -> None:
             ("name", row.name),
             ("status", row.status),
             ("kind", row.kind),
-            ("metric", row.metric_id),
+            ("metric", row.metric),
             *((f"arm {arm.key}", _arm_text(arm)) for arm in row.arms),
             ("traffic split", f"{row.traffic_split:g}"),
             ("auto deploy", "yes" if row.auto_deploy else "no"),
@@ -424,7 +443,8 @@ def _print_report(found: CampaignReport) -> None:
     console.print(f"{found.name}: {found.status}, {found.kind}, by {found.metric}")
     console.print(found.headline)
     for words in found.words:
-        if words not in (found.sample_ratio.warning, found.headline):
+        # Why it ended is made of what is said of its pairs and guardrails.
+        if words != found.sample_ratio.warning and words not in found.headline:
             console.print(f"  {words}")
     console.print()
     print_table(

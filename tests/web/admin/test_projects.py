@@ -217,6 +217,7 @@ async def test_a_campaign_lives(office: Office) -> None:
     campaign = made.json()
     assert again.json() == campaign
     assert [arm["key"] for arm in campaign["arms"]] == ["A", "B"]
+    assert (campaign["metric"], campaign["metric_id"]) == ("total_ms", "total_ms")
     assert campaign["arms"][1]["sampling"]["top_p"] == 0.5
     changed = await office.json("PATCH", f"{path}/which", {"traffic_split": 0.25})
     assert changed["traffic_split"] == 0.25

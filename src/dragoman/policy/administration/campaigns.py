@@ -19,6 +19,7 @@ from dragoman.policy.campaigns.clerk import Clerk
 from dragoman.policy.campaigns.lifecycle import Ground, begin, cancel, change
 from dragoman.policy.campaigns.reporting import CampaignReport
 from dragoman.records.campaign import Campaign, CampaignId
+from dragoman.records.metric import BUILT_IN_METRICS, MetricId
 from dragoman.records.project import Project
 
 
@@ -34,6 +35,13 @@ class CampaignAdministration:
     def find(self, project: str, campaign: str) -> Campaign:
         """By id or key. Raises `UnknownEntity`."""
         return self._found(self._desk.project(project), campaign)
+
+    def metric_keys(self, *campaigns: Campaign) -> dict[MetricId, str]:
+        """The keys of what these compare by, and perhaps of others."""
+        keys = {metric.id: metric.key for metric in BUILT_IN_METRICS}
+        for project_id in {campaign.project_id for campaign in campaigns}:
+            keys |= {metric.id: metric.key for metric in self._desk.store.list_metrics(project_id)}
+        return keys
 
     def create(
         self, project: str, wish: CampaignWish, *, token: str | None = None

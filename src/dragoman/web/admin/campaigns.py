@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
 from litestar import Controller, Response, get, patch, post
 from litestar.params import JSONBody
 
-from dragoman.policy.administration import CampaignChange, CampaignWish
+from dragoman.policy.administration import Administration, CampaignChange, CampaignWish
 from dragoman.policy.campaigns.reporting import CampaignReport
 from dragoman.records.campaign import Campaign, CampaignKind, CampaignStatus, GuardMeasure
+from dragoman.records.metric import MetricId
 from dragoman.web.admin.parameters import (
     Cursor,
     ForActor,
@@ -44,6 +46,8 @@ class CampaignView(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     name: str
     project_id: str
+    metric: str
+    """Its key."""
     metric_id: str
     kind: CampaignKind
     arms: tuple[ArmView, ...]
@@ -72,9 +76,11 @@ class Campaigns(Controller):
     def list_campaigns(
         self, administration: ForActor, project: Id, cursor: Cursor = None, limit: Limit = 100
     ) -> Page[CampaignView]:
+        campaigns = administration.campaigns.list_all(project)
+        keys = administration.campaigns.metric_keys(*campaigns)
         return slice_of(
-            administration.campaigns.list_all(project),
-            campaign_view,
+            campaigns,
+            lambda campaign: campaign_view(campaign, keys),
             start=before(cursor),
             limit=limit,
         )
@@ -88,17 +94,17 @@ class Campaigns(Controller):
         idempotency_key: IdempotencyKey = None,
     ) -> Response[CampaignView]:
         campaign, is_new = administration.campaigns.create(project, data, token=idempotency_key)
-        return made(campaign_view(campaign), is_new=is_new)
+        return made(_view(administration, campaign), is_new=is_new)
 
     @get("/{campaign:str}", sync_to_thread=True, summary="A campaign, by id or key")
     def show_campaign(self, administration: ForActor, project: Id, campaign: Id) -> CampaignView:
-        return campaign_view(administration.campaigns.find(project, campaign))
+        return _view(administration, administration.campaigns.find(project, campaign))
 
     @patch("/{campaign:str}", sync_to_thread=True, summary="Change a campaign that runs")
     def change_campaign(
         self, administration: ForActor, project: Id, campaign: Id, data: JSONBody[CampaignChange]
     ) -> CampaignView:
-        return campaign_view(administration.campaigns.change(project, campaign, data))
+        return _view(administration, administration.campaigns.change(project, campaign, data))
 
     @post(
         "/{campaign:str}/cancel",
@@ -107,7 +113,7 @@ class Campaigns(Controller):
         summary="End a campaign without a winner",
     )
     def cancel_campaign(self, administration: ForActor, project: Id, campaign: Id) -> CampaignView:
-        return campaign_view(administration.campaigns.cancel(project, campaign))
+        return _view(administration, administration.campaigns.cancel(project, campaign))
 
     @get(
         "/{campaign:str}/report",
@@ -120,12 +126,18 @@ class Campaigns(Controller):
         return administration.campaigns.report(project, campaign)
 
 
-def campaign_view(campaign: Campaign) -> CampaignView:
+def _view(administration: Administration, campaign: Campaign) -> CampaignView:
+    return campaign_view(campaign, administration.campaigns.metric_keys(campaign))
+
+
+def campaign_view(campaign: Campaign, metrics: Mapping[MetricId, str]) -> CampaignView:
+    """`metrics` are keys."""
     return CampaignView(
         id=campaign.id,
         key=campaign.key,
         name=campaign.name,
         project_id=campaign.project_id,
+        metric=metrics.get(campaign.metric_id, campaign.metric_id),
         metric_id=campaign.metric_id,
         kind=campaign.kind,
         arms=tuple(msgspec.convert(arm, ArmView, from_attributes=True) for arm in campaign.arms),
