@@ -176,26 +176,23 @@ class FeedbackDesk:
         comparison_id = self.ids.draw(token, "comparison", teller.account_id)
         session_id = self.ids.derive("session", comparison_id)
         told: list[Interaction] = []
-        sides: list[Interaction] = []
-        for name, side in (
-            ("preferred_completion", said.preferred),
-            ("other_completion", said.other),
-        ):
-            if side.told is None:
-                sides.append(self._find(side.completion_id or "", (project,), name)[0].interaction)
-                continue
-            told.append(
-                interaction_of(
-                    side.told,
-                    project,
-                    teller,
-                    self._directory,
-                    completion_id=self.ids.derive(name, comparison_id),
-                    session_id=session_id,
-                )
+
+        def side(compared: Compared, name: str) -> Interaction:
+            if compared.told is None:
+                return self._find(compared.completion_id or "", (project,), name)[0].interaction
+            made = interaction_of(
+                compared.told,
+                project,
+                teller,
+                self._directory,
+                completion_id=self.ids.derive(name, comparison_id),
+                session_id=session_id,
             )
-            sides.append(told[-1])
-        preferred, other = sides
+            told.append(made)
+            return made
+
+        preferred = side(said.preferred, "preferred_completion")
+        other = side(said.other, "other_completion")
         if preferred.completion_id == other.completion_id:
             raise InvalidRequest(
                 "other_completion is the same completion as preferred_completion; compare two",
