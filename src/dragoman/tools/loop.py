@@ -1,7 +1,7 @@
 """The bounded loop in which a model uses tools: it asks for calls, is told the results, and asks again.
 
 Only the final round is shown. A round that may call tools is held until it is known whether it does; the last one
-that is allowed is given no tools of ours, and is shown as it comes. The client's own functions stand beside ours:
+that is allowed may call no tools of ours, and is shown as it comes. The client's own functions stand beside ours:
 where the model calls one of them, the answer ends with exactly those calls, and ours of the same round are not made.
 
 Whatever a tool does is told to the model. Results are bounded, each and together, because every later round repeats
