@@ -59,7 +59,10 @@ def moment_s(given: Mapping[str, str], name: str) -> float | None:
     try:
         # A `+` of the time zone that was not escaped arrives as a blank.
         moment = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        # In the first and the last hours of the calendar, not every zone's moment is one of UTC's.
+        return moment.astimezone(UTC).timestamp()
     except (ValueError, OverflowError):
         raise InvalidRequest(
             f"{name} is {text[:40]!r}; write a day or a moment: 2026-11-22, 2026-11-22T18:00:00Z,"

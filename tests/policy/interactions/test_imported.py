@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dragoman.errors import ClientError, Conflict, InvalidRequest
@@ -71,6 +71,8 @@ def test_a_moment_is_the_same_in_every_form(moment: datetime) -> None:
         assert moment_s(seconds * 1000, "created_at", NOW_S) == seconds
 
 
+@example(10**400)
+@example(10**5000)
 @given(st.text() | st.floats() | st.integers())
 def test_what_is_no_moment_is_refused_by_name(value: str | float) -> None:
     told = outcome(lambda: moment_s(value, "created_at", NOW_S))

@@ -175,27 +175,35 @@ def moment_s(value: str | float | None, param: str, now_s: float) -> float | Non
     seconds = _seconds(value)
     if seconds is None or not math.isfinite(seconds):
         raise InvalidRequest(
-            f"{param} {str(value)[:40]!r} is no moment; write 2026-11-22T18:00:00Z, or seconds or"
+            f"{param} {_shown(value)} is no moment; write 2026-11-22T18:00:00Z, or seconds or"
             " milliseconds since the epoch",
             param=param,
         )
     if not _EARLIEST_S <= seconds <= now_s + MAX_AHEAD_S:
         raise InvalidRequest(
-            f"{param} {str(value)[:40]!r} lies {'before 1970' if seconds < 0 else 'in the future'}",
+            f"{param} {_shown(value)} lies {'before 1970' if seconds < 0 else 'in the future'}",
             param=param,
         )
     return seconds
 
 
-def _seconds(value: str | float) -> float | None:
+def _shown(value: str | float) -> str:
     if isinstance(value, str):
-        text = value.strip()
-        try:
-            if text.replace(".", "", 1).isascii() and text.replace(".", "", 1).isdecimal():
-                value = float(text)
-            else:
+        return repr(value[:40])
+    # Python does not write out integers of thousands of digits.
+    return f"{value:.12g}" if -1e300 < value < 1e300 else "of that size"
+
+
+def _seconds(value: str | float) -> float | None:
+    try:
+        if isinstance(value, str):
+            text = value.strip()
+            digits = text.replace(".", "", 1)
+            if not (digits.isascii() and digits.isdecimal()):
                 moment = datetime.fromisoformat(text)
                 return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, OverflowError):
-            return None
-    return value / 1000 if value >= _MILLISECONDS_FROM else float(value)
+        # JSON's integers have any length.
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number / 1000 if number >= _MILLISECONDS_FROM else number
