@@ -10,7 +10,14 @@ import pytest
 
 from dragoman.app.definitions import apply_at_start, apply_definitions, configured_models
 from dragoman.config import Config, load_config
-from dragoman.policy.administration import Administration, ProjectChange, ProjectWish
+from dragoman.policy.administration import (
+    Administration,
+    AttachedModelWish,
+    CampaignWish,
+    ProjectChange,
+    ProjectWish,
+)
+from dragoman.policy.administration.project_wishes import ArmWish
 from dragoman.stores import Store, open_store
 
 FILE = """
@@ -130,6 +137,21 @@ def test_a_model_that_takes_a_projects_name_is_told(
     apply_definitions(config, store, Clock())
     (message,) = said.messages
     assert "requests that name 'gpt' mean the model 'big'" in message
+
+
+def test_campaigns_that_count_nothing_are_told(
+    tmp_path: Path, store: Store, said: pytest.LogCaptureFixture
+) -> None:
+    models = tuple(AttachedModelWish(model="local", key=key) for key in ("a", "b"))
+    desk = office(load(tmp_path, ""), store)
+    desk.projects.create(ProjectWish(key="shop", models=models))
+    arms = (ArmWish(model="a"), ArmWish(model="b"))
+    desk.campaigns.create("shop", CampaignWish(key="tone", metric="errors", arms=arms))
+    apply_definitions(load(tmp_path, ""), store, Clock())
+    assert said.messages == []
+    apply_definitions(load(tmp_path, "accounting = false"), store, Clock())
+    (message,) = said.messages
+    assert message.startswith("nothing is counted for the campaigns tone: ")
 
 
 def test_nothing_is_said_or_loaded_where_there_is_nothing(

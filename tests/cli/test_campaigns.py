@@ -177,3 +177,12 @@ def test_refusals_name_what_is_wrong(
     ran = dragoman(*arguments)
     assert (ran.code, ran.out) == (code, "")
     assert words in ran.err
+
+
+def test_no_campaign_begins_where_nothing_would_be_counted(dragoman: Run, tmp_path: Path) -> None:
+    (tmp_path / "dragoman.toml").write_text("accounting = false\n" + PROVIDER)
+    refused = dragoman(*CREATE)
+    assert refused.code == 1
+    assert "nothing is kept of completions while accounting = false" in refused.err
+    (tmp_path / "dragoman.toml").write_text(PROVIDER)
+    assert dragoman(*CREATE).code == 0

@@ -33,6 +33,7 @@ def admin_routes(
         version=__version__,
         server_url=url_of(config.host, config.port),
         allows_plain_webhooks=config.webhook_allow_private,
+        keeps_interactions=config.accounting,
         tool_box=tools,
     )
     return {PREFIX: AdminRoute(OPENAI, gate, parts)}

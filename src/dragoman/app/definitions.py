@@ -86,6 +86,17 @@ def apply_definitions(config: Config, store: Store, clock: Clock) -> None:
     _tell(definitions_of(config, office, store).apply(force=False))
     for collision in office.projects.collisions():
         _log.warning("%s", collision)
+    if not config.accounting:
+        _warn_of_campaigns(store)
+
+
+def _warn_of_campaigns(store: Store) -> None:
+    keys = [campaign.key for campaign in store.list_campaigns() if campaign.is_active]
+    if keys:
+        _log.warning(
+            "nothing is counted for the campaigns %s: nothing is kept of completions while accounting = false",
+            ", ".join(keys[:20]),
+        )
 
 
 def _tell(applied: FileApplied) -> None:

@@ -99,6 +99,7 @@ def administration_over(store: Store, settings: Config) -> Administration:
         f"cli:{_user()}",
         directory=configured_models(settings),
         allows_plain_webhooks=settings.webhook_allow_private,
+        keeps_interactions=settings.accounting,
     )
 
 

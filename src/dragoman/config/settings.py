@@ -205,7 +205,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The most requests at once of such an account."""
     accounting: bool = True
     """Whether usage is recorded and charged. Off, which is for measuring what that costs, only accounts that
-    have neither a balance nor a monthly limit are served."""
+    have neither a balance nor a monthly limit are served, nothing is kept of projects' completions, and no
+    campaign can begin."""
     usage_retention_days: Annotated[int, Meta(ge=0)] = 0
     """Usage records older than this are deleted; their sums by day are kept. 0 keeps everything."""
     webhook_allow_private: bool = False

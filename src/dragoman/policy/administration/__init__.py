@@ -80,11 +80,12 @@ class Administration:
         directory: ModelDirectory | None = None,
         allows_plain_webhooks: bool = True,
         allows_commands: bool = True,
+        keeps_interactions: bool = True,
     ) -> None:
         """`directory` knows the models that keys, plans, prices and projects may name; without it any name
         will do. `allows_plain_webhooks`: whether alerts are sent to `http://` too. `allows_commands`:
         whether the actor has this machine's shell, and may set up commands that it runs, and refer to all
-        of its secrets."""
+        of its secrets. `keeps_interactions`: whether completions leave anything that campaigns can count."""
         from dragoman.policy.administration.desk import Desk  # noqa: PLC0415
 
         self._desk = Desk(
@@ -94,6 +95,7 @@ class Administration:
             directory,
             allows_plain_webhooks=allows_plain_webhooks,
             allows_commands=allows_commands,
+            keeps_interactions=keeps_interactions,
         )
 
     @cached_property

@@ -49,9 +49,15 @@ class CampaignAdministration:
         """The campaign, which runs from now on, and whether it is new: the same wish with the same `token`
         begins one only.
 
-        Raises `UnknownEntity`, `InvalidRequest`, or `Conflict` where the key was used or another one runs.
+        Raises `UnknownEntity`, `InvalidRequest`, or `Conflict` where the key was used, another one
+        runs, or nothing would be counted.
         """
         wish = checked(wish)
+        if not self._desk.keeps_interactions:
+            raise Conflict(
+                "a campaign would count nothing: nothing is kept of completions while accounting = false;"
+                " set it to true in the settings, and restart the server"
+            )
         refuse_id_as_key(wish.key)
         if wish.name is not None:
             wish = msgspec.structs.replace(wish, name=text_checked(wish.name, "name"))

@@ -48,9 +48,11 @@ class Desk:
         *,
         allows_plain_webhooks: bool = True,
         allows_commands: bool = True,
+        keeps_interactions: bool = True,
     ) -> None:
         self.allows_plain_webhooks = allows_plain_webhooks
         self.allows_commands = allows_commands
+        self.keeps_interactions = keeps_interactions
         self.store = store
         self.clock = clock
         self.actor = actor[:200]

@@ -163,6 +163,7 @@ class AdminApplication:
             directory=parts.directory,
             allows_plain_webhooks=parts.allows_plain_webhooks,
             allows_commands=False,
+            keeps_interactions=parts.keeps_interactions,
         )
 
 

@@ -43,6 +43,7 @@ class AdminParts(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     server_url: str
     allows_plain_webhooks: bool = True
+    keeps_interactions: bool = True
     tool_box: ToolBox | None = None
     """`None`: this process runs no tools."""
 
