@@ -51,7 +51,7 @@ def list_events(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """List changes, newest first: by the command line (cli:USER) and by admin keys."""
+    """List changes, newest first: by the command line (cli:USER), the settings file (file:PATH), keys, and the server."""
     with opened_administration(config, data_dir) as (office, _):
         events = office.audit(subject=subject, before=before, limit=limit)
     rows = [_row(number, event) for number, event in events]

@@ -1,4 +1,4 @@
-"""A change that somebody made to accounts, keys, plans, prices or money."""
+"""A change that somebody made to what administrators manage, or the server to it by itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import msgspec
 class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
     at_s: float
     actor: str
-    """`key_…` of an admin key, `cli:USER`, or `server` for the key of a first start."""
+    """The id of a key, `cli:USER`, `file:PATH` for what a settings file defines, or `server`: for the key of a
+    first start, and for campaigns that end."""
     action: str
     """`account.create`, `key.revoke`, `credits.top_up`, …"""
     subject: str

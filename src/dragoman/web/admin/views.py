@@ -189,7 +189,7 @@ class EventView(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     at: datetime
     actor: str
-    """The id of an admin key, or `cli:USER`."""
+    """The id of a key, `cli:USER`, `file:PATH` for what a settings file defines, or `server`."""
     action: str
     subject: str
     detail: msgspec.Raw
