@@ -193,6 +193,11 @@ class ToolSwitch(msgspec.Struct, frozen=True):
     enabled: bool
 
 
+MAX_LABELS = 64
+MAX_LABEL_CHARS = 512
+"""Of a label's name, its value, and a tag."""
+
+
 class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
     """What surrounds the conversation and never reaches a model."""
 

@@ -16,6 +16,7 @@ from tests.docs.fences import DOCUMENTS, fences, prose, read
 
 from dragoman import errors
 from dragoman.app.serving import DIALECTS
+from dragoman.chat import MAX_LABEL_CHARS, MAX_LABELS
 from dragoman.cli.main import app
 from dragoman.config.settings import Settings
 from dragoman.dialects import dreamsolve, studio
@@ -162,7 +163,7 @@ def test_stated_defaults_hold() -> None:
     assert f"`max_body_bytes` ({defaults.max_body_bytes // 2**20} MiB)" in text
     assert f"1..{dreamsolve.MAX_MAX_TOKENS}, default {dreamsolve.DEFAULT_MAX_TOKENS}" in text
     assert f"up to {studio.MAX_STOPS} strings" in text
-    assert f"up to {studio.MAX_LABELS} of {studio.MAX_LABEL_CHARS} characters" in text
+    assert f"up to {MAX_LABELS} of {MAX_LABEL_CHARS} characters" in text
     assert f"{guard.MAX_STOPS} stop strings of {guard.MAX_STOP_CHARS} characters" in text
     assert f"{guard.MAX_LOGIT_BIAS} entries of `logit_bias`" in text
 

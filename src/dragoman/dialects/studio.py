@@ -26,6 +26,8 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from dragoman.chat import (
+    MAX_LABEL_CHARS,
+    MAX_LABELS,
     NO_CONTEXT,
     ChatRequest,
     ChatResponse,
@@ -83,8 +85,6 @@ from dragoman.ports import Dialect, StreamEncoder, WireTypes
 
 MAX_STOPS = 256
 """Neither vendor states a number; this one bounds the work per token."""
-MAX_LABELS = 64
-MAX_LABEL_CHARS = 512
 MAX_TAGS = 64
 MAX_TTFT_MS = 2**63 - 1
 MODEL_SAMPLING = Sampling(temperature=0.7, top_p=1.0)

@@ -12,6 +12,8 @@ from functools import partial
 import msgspec
 
 from dragoman.chat import (
+    MAX_LABEL_CHARS,
+    MAX_LABELS,
     ChatRequest,
     ChatResponse,
     Collector,
@@ -34,9 +36,6 @@ from dragoman.records.usage_record import NO_USAGE, UsageRecord
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 """Of an answer, over all choices; what comes after that is not kept."""
-
-MAX_LABELS = 64
-MAX_LABEL_CHARS = 512
 
 _metadata = msgspec.json.Decoder(dict[str, str])
 
