@@ -68,6 +68,17 @@ def test_slot_that_is_used_again_forgets_the_last_checkpoint(tmp_path: Path) -> 
     assert not journal.path.exists()
 
 
+def test_nothing_of_a_request_stays_in_the_file_after_it(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j", seat=0)
+    slots = [journal.write(intent_of(f"r{n}", user="ada-of-the-notes")) for n in range(3)]
+    journal.clear(slots[0])
+    journal.clear(slots[2])
+    assert journal.path.read_bytes().count(b"ada-of-the-notes") == 1
+    journal.clear(slots[1])
+    assert b"ada-of-the-notes" not in journal.path.read_bytes()
+    journal.close(remove=True)
+
+
 def test_more_requests_than_a_segment_holds(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j", seat=0)
     names = [f"r{number}" for number in range(SEGMENT_SLOTS + 5)]

@@ -37,6 +37,7 @@ _CHECKPOINT = struct.Struct("<qqqqqd")  # tokens, in `Usage`'s order; when
 _HEAD = struct.Struct("<QQqqqqqd")  # taken, length of the intent, checkpoint
 _CONTENT_AT = _HEAD.size
 _MOST_CONTENT = SLOT_BYTES - _CONTENT_AT
+_NO_CONTENT = bytes(_MOST_CONTENT)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(UsageRecord)
@@ -93,10 +94,11 @@ class Journal:
         )
 
     def clear(self, slot: int) -> None:
-        """The request's record is durable, or nothing was begun."""
-        _TAKEN.pack_into(
-            self._segments[slot // SEGMENT_SLOTS], slot % SEGMENT_SLOTS * SLOT_BYTES, 0
-        )
+        """The request's record is durable, or nothing was begun. Nothing of it stays: it names its user."""
+        at = slot % SEGMENT_SLOTS * SLOT_BYTES
+        segment = self._segments[slot // SEGMENT_SLOTS]
+        _TAKEN.pack_into(segment, at, 0)
+        segment[at + _CONTENT_AT : at + SLOT_BYTES] = _NO_CONTENT
         self._unused.append(slot)
 
     def taken(self) -> int:
