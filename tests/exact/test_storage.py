@@ -4,29 +4,24 @@ answer that is not on record, and goes on by itself when writes are taken again.
 from __future__ import annotations
 
 import asyncio
-import os
-import sqlite3
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from tests.exact.crowd import Client, Reply, running
+from tests.exact.disk import fill, locked, mounted
 from tests.exact.payer import Payer
 from tests.scripted_provider import Gate, Script, ScriptedProvider, Tokens
 from tests.server_process import ServerProcess
 
 from dragoman.stores import open_store
-from dragoman.stores.connection import DATABASE_NAME
 from dragoman.stores.ledger.ledger import SETTLE_WAIT_S
 from dragoman.stores.ledger.till import FRESH_S
 
 CLIENTS = 16
 REFUSED_WITHIN_S = 3.0
 """A second until it is given up, and what a loaded machine takes."""
-DISK_BYTES = 24 << 20
 USED = Tokens(input=10, output=20)
 COST = 20 * 1_000_000
 
@@ -57,42 +52,8 @@ def own_provider() -> Iterator[ScriptedProvider]:
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, which can be filled."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    root = () if os.geteuid() == 0 else ("sudo", "-n")
-    mount = (*root, "mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder))
-    try:
-        subprocess.run(mount, check=True, capture_output=True, stdin=subprocess.DEVNULL)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no file system can be mounted here: {error}")
-    try:
+    with mounted(tmp_path / "disk") as folder:
         yield folder
-    finally:
-        subprocess.run((*root, "umount", "--lazy", str(folder)), check=True)
-
-
-def fill(folder: Path) -> Path:
-    """Take every byte that is left."""
-    path = folder / "filler"
-    with path.open("ab", buffering=0) as file:
-        for size in (1 << 20, 4096, 1):
-            with suppress(OSError):
-                while file.write(b"x" * size):
-                    pass
-    return path
-
-
-@contextmanager
-def locked(data_dir: Path) -> Iterator[None]:
-    """Another process writes, and does not come to an end."""
-    connection = sqlite3.connect(data_dir / DATABASE_NAME, isolation_level=None, timeout=30)
-    try:
-        connection.execute("BEGIN EXCLUSIVE")
-        yield
-        connection.execute("ROLLBACK")
-    finally:
-        connection.close()
 
 
 class Shop:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dragoman.errors import StoreUnavailable
-from dragoman.stores.connection import connect_reader, translated
+from dragoman.stores.connection import BUSY_TIMEOUT_S, connect_reader, translated
 from dragoman.stores.generation import Generation
 from dragoman.stores.store_failed import StoreFailed
 
@@ -26,6 +26,8 @@ Row = tuple[Any, ...]
 
 MAX_READERS = 4
 READING_LIMIT_S = 30.0
+IMPATIENT_FOR_S = 1.0
+_SHORT_WAIT_MS = 20
 _STEPS_BETWEEN_LOOKS = 20_000
 """Of SQLite's virtual machine: about a millisecond."""
 
@@ -44,6 +46,7 @@ class Database:
         self._readers: list[sqlite3.Connection] = []
         self._reading = threading.BoundedSemaphore(MAX_READERS)
         self._is_closed = False
+        self._impatient_until_s = float("-inf")
 
     @property
     def directory(self) -> Path:
@@ -60,7 +63,8 @@ class Database:
         with self._lock:
             mark = f"nested_{self._depth}" if self._depth else None
             was_news = self._is_news
-            self._run("BEGIN IMMEDIATE" if mark is None else f"SAVEPOINT {mark}")
+            with self._patience():
+                self._run("BEGIN IMMEDIATE" if mark is None else f"SAVEPOINT {mark}")
             self._depth += 1
             try:
                 yield
@@ -110,7 +114,7 @@ class Database:
     ) -> int:
         """How many rows were changed. Raises `Conflict` saying `taken`, `UnknownEntity` saying
         `missing`."""
-        with self._lock, translated(taken, missing):
+        with self._lock, self._patience(), translated(taken, missing):
             return self._connection.execute(sql, values).rowcount
 
     @contextmanager
@@ -177,6 +181,24 @@ class Database:
                 connection.close()
             else:
                 self._readers.append(connection)
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        """How long to wait until another process has written: hardly, where that was in vain just now.
+
+        Threads come here one after another, and would wait as long again each, hundreds of them for minutes.
+        """
+        is_short = time.monotonic() < self._impatient_until_s
+        if is_short:
+            self._run(f"PRAGMA busy_timeout={_SHORT_WAIT_MS}")
+        try:
+            yield
+        except StoreUnavailable:
+            self._impatient_until_s = time.monotonic() + IMPATIENT_FOR_S
+            raise
+        finally:
+            if is_short:
+                self._run(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_S * 1000)}")
 
     def _run(self, sql: str) -> None:
         with translated():
