@@ -57,7 +57,7 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     is_default: bool
     template: str | None
     tools: tuple[str, ...]
-    """Those that run unless a request switches them."""
+    """Those that `use_tools: true` turns on."""
     max_ttft_ms: int | None
 
 

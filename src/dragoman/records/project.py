@@ -31,7 +31,7 @@ class ToolBounds(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How far a request may go with server-side tools."""
 
     rounds: int = 5
-    """Calls of the model, the last of which is given no tools."""
+    """Calls of the model, the last of which may call no tools."""
     total_s: float = 60.0
     """For all rounds together."""
     call_s: float = 20.0

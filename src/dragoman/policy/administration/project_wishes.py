@@ -49,7 +49,7 @@ class AttachedToolWish(
     id: Annotated[str, Meta(min_length=1, max_length=200)]
     """A tool server's key (all of its tools), or `{server}/{tool}`."""
     enabled: bool = True
-    """Unless a request switches it."""
+    """Whether `use_tools: true` turns it on, unless the request switches it itself."""
 
 
 class ToolBoundsWish(
@@ -58,7 +58,7 @@ class ToolBoundsWish(
     """How far a request may go with server-side tools."""
 
     rounds: Annotated[int, Meta(ge=1, le=32)] = 5
-    """Calls of the model; the last one is given no tools."""
+    """Calls of the model; the last one may call no tools."""
     total_s: Annotated[float, Meta(gt=0, le=3600)] = 60.0
     """For all rounds together."""
     call_s: Annotated[float, Meta(gt=0, le=600)] = 20.0

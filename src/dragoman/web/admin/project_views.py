@@ -31,7 +31,7 @@ class AttachedToolView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     """A tool server's key (all of its tools), or `{server}/{tool}`."""
     enabled: bool
-    """Unless a request switches it."""
+    """Whether `use_tools: true` turns it on, unless the request switches it itself."""
 
 
 class ToolBoundsView(msgspec.Struct, frozen=True, kw_only=True):
