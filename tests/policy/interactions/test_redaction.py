@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dragoman.errors import InvalidRequest
-from dragoman.policy.interactions.redaction import check_rule, redact, redact_text
+from dragoman.policy.interactions import redaction
+from dragoman.policy.interactions.redaction import MAX_S, check_rule, redact, redact_text
 from dragoman.records.interaction import InteractionContent
 from dragoman.records.project import RedactionRule
 from dragoman.records.tool_server import ToolCallRecord
@@ -214,6 +215,59 @@ def test_hostile_text_takes_linear_time(piece: str) -> None:
     began_s = thread_time()
     redact_text(text, ALL)
     assert thread_time() - began_s < 3.0
+
+
+@pytest.mark.parametrize("kind", ["email", "phone", "card", "ip_address"])
+@pytest.mark.parametrize("piece", ["1 ", "2-", "(1)2", "+1234567 ", "4111 1111 1111 "])
+def test_no_kind_holds_settlements_up(kind: Literal["phone", "card"], piece: str) -> None:
+    text = piece * (4_000_000 // len(piece))
+    began_s = thread_time()
+    redact_text(text, [RedactionRule(kind=kind)])
+    assert thread_time() - began_s < 6 * MAX_S
+
+
+def test_when_it_is_late_all_that_looks_like_one_is_taken_for_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redaction, "MAX_S", -1.0)
+    assert (
+        redact_text("a 1234 1234 1234 1234", [RedactionRule(kind="phone", replacement="*")])
+        == "a *"
+    )
+    assert (
+        redact_text("a 1234 1234 1234 1234", [RedactionRule(kind="card", replacement="*")]) == "a *"
+    )
+    assert redact_text("a 1234.1234", [RedactionRule(kind="ip_address", replacement="*")]) == "a *"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("phone", "+49\N{NO-BREAK SPACE}30\N{NO-BREAK SPACE}123456"),
+        (
+            "phone",
+            "06\N{NARROW NO-BREAK SPACE}12\N{NARROW NO-BREAK SPACE}34\N{NARROW NO-BREAK SPACE}56"
+            "\N{NARROW NO-BREAK SPACE}78",
+        ),
+        ("phone", "\N{FULLWIDTH DIGIT ZERO}90-1234-5678"),
+        (
+            "phone",
+            "+1\N{NON-BREAKING HYPHEN}212\N{NON-BREAKING HYPHEN}555\N{NON-BREAKING HYPHEN}0123",
+        ),
+        ("card", "4111\N{NO-BREAK SPACE}1111\N{NO-BREAK SPACE}1111\N{NO-BREAK SPACE}1111"),
+        (
+            "card",
+            "".join(chr(ord("\N{FULLWIDTH DIGIT ZERO}") + int(d)) for d in "4111111111111111"),
+        ),
+        ("ip_address", "192\N{FULLWIDTH FULL STOP}168.1.1"),
+    ],
+)
+def test_blanks_hyphens_and_digits_that_only_look_different_hide_nothing(
+    kind: Literal["phone", "card"], text: str
+) -> None:
+    rules = [RedactionRule(kind=kind, replacement="*")]
+    assert redact_text(f"a {text} b", rules) == "a * b"
+    assert redact_text(json.dumps([text]), rules) == '["*"]'
 
 
 def test_a_pattern_that_takes_too_long_costs_the_text_not_the_server() -> None:

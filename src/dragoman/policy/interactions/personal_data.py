@@ -2,6 +2,7 @@
 
 Each finder yields spans from left to right. Their expressions look around a match, which RE2 cannot; every
 repetition in them is bounded, or runs to where its characters end, so that their time is linear all the same.
+When it is late, whatever looks like one at first sight is taken for one.
 """
 
 from __future__ import annotations
@@ -9,8 +10,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv6Address
+from itertools import islice
 
 Span = tuple[int, int]
+IsLate = Callable[[], bool]
+
+_STRETCH = 32 * 1024
+"""Characters searched between two looks at the time."""
+_OVERLAP = 64
+"""More than a telephone number has."""
+_GROUPS_AT_ONCE = 256
+_LOOKED_AT = 32
+"""Candidates between two looks at the time."""
+_ALIKE = {
+    **dict.fromkeys(map(ord, "\u00a0\u2007\u2009\u202f\u3000"), " "),
+    **dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212\uff0d"), "-"),
+    **{0xFF10 + digit: str(digit) for digit in range(10)},
+    **dict(zip(map(ord, "\uff0b\uff08\uff09\uff0e\uff0f\uff1a"), "+()./:", strict=True)),
+}
+"""What people and their word processors write in place of ASCII: one character for one, so that places stay."""
+_OTHER = re.compile(f"[{''.join(map(chr, _ALIKE))}]")
 
 # Searches begin with a character that few texts are full of, and never look back for an end: that makes them
 # fast on any text. A second look at what they find is exact.
@@ -35,7 +54,7 @@ _IP_V4_LIKE = re.compile(r"[0-9][0-9.]{6,}")
 _IP_V6_LIKE = re.compile(r":[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]*(?:%[0-9A-Za-z]{1,16})?")
 _HEX_AT_END = re.compile(r"[0-9A-Fa-f]{1,4}\Z")
 _WORD = re.compile(r"\w", re.ASCII)
-_DIGIT = re.compile(r"[0-9]")
+_DIGIT = re.compile("[0-9\uff10-\uff19]")
 
 _MAX_ADDRESS_CHARS = 63
 _CARD_DIGITS = range(13, 20)
@@ -48,30 +67,56 @@ def has_digit(text: str) -> bool:
     return _DIGIT.search(text) is not None
 
 
-def find_phones(text: str) -> Iterator[Span]:
+def _in_ascii(text: str) -> str:
+    """`text` with what only looks different from ASCII in ASCII, every character in its place."""
+    return text if text.isascii() or _OTHER.search(text) is None else text.translate(_ALIKE)
+
+
+def find_phones(text: str, is_late: IsLate) -> Iterator[Span]:
+    text = _in_ascii(text)
+    late = False
     for run in _PHONE_LIKE.finditer(text):
-        for match in _PHONE.finditer(text, *run.span()):
-            yield match.span()
+        at, end = run.span()
+        while at < end:
+            late = late or is_late()
+            if late:
+                yield at, end
+                break
+            stop = min(end, at + _STRETCH)
+            following = end if stop == end else stop - _OVERLAP
+            for match in _PHONE.finditer(text, at, stop):
+                if match.end() > following:
+                    # Perhaps cut short: searched again, with what follows.
+                    following = match.start()
+                    break
+                yield match.span()
+            at = following
 
 
-def find_ip_v4(text: str) -> Iterator[Span]:
+def find_ip_v4(text: str, is_late: IsLate) -> Iterator[Span]:
     """`1.2.3.4.5` is no address, and `v1.2.3.4` is a version."""
-    for run in _IP_V4_LIKE.finditer(text):
+    text = _in_ascii(text)
+    late = False
+    for count, run in enumerate(_IP_V4_LIKE.finditer(text)):
+        late = late or (count % _LOOKED_AT == 0 and is_late())
         address = run[0].rstrip(".")
         start, end = run.start(), run.start() + len(address)
-        if not _is_amid_word(text, start, end) and _is_address(address, IPv4Address):
+        if late or (not _is_amid_word(text, start, end) and _is_address(address, IPv4Address)):
             yield start, end
 
 
-def find_ip_v6(text: str) -> Iterator[Span]:
-    for run in _IP_V6_LIKE.finditer(text):
+def find_ip_v6(text: str, is_late: IsLate) -> Iterator[Span]:
+    text = _in_ascii(text)
+    late = False
+    for count, run in enumerate(_IP_V6_LIKE.finditer(text)):
+        late = late or (count % _LOOKED_AT == 0 and is_late())
         ahead = _HEX_AT_END.search(text, max(0, run.start() - 4), run.start())
         start = run.start() if ahead is None else ahead.start()
         address = text[start : run.end()].rstrip(".")
         if address.endswith(":") and not address.endswith("::"):
             address = address[:-1]
         # `a::b` is a name in several programming languages; addresses without any digit are rare.
-        if (
+        if late or (
             not _is_amid_word(text, start, start + len(address))
             and has_digit(address)
             and _is_address(address, IPv6Address)
@@ -95,17 +140,25 @@ def _is_address(text: str, kind: type[IPv4Address | IPv6Address]) -> bool:
     return True
 
 
-def find_cards(text: str, is_late: Callable[[], bool]) -> Iterator[Span]:
+def find_cards(text: str, is_late: IsLate) -> Iterator[Span]:
     """Numbers of payment cards: by length, first digits and check digit (ISO/IEC 7812-1), grouped by single
-    blanks or hyphens, or not. When it is late, all runs of digits are taken for some."""
+    blanks or hyphens, or not."""
+    text = _in_ascii(text)
     for around in _CARD_LIKE.finditer(text):
         for run in _DIGIT_GROUPS.finditer(text, *around.span()):
-            groups = [group.span() for group in _DIGIT_GROUP.finditer(text, *run.span())]
+            coming = _DIGIT_GROUP.finditer(text, *run.span())
+            groups: list[Span] = []
             first = 0
-            while first < len(groups):
-                if first % 256 == 0 and is_late():
-                    yield groups[first][0], run.end()
-                    break
+            while True:
+                if len(groups) - first < _CARD_DIGITS.stop:
+                    groups = groups[first:]
+                    first = 0
+                    groups += [group.span() for group in islice(coming, _GROUPS_AT_ONCE)]
+                    if not groups:
+                        break
+                    if is_late():
+                        yield groups[0][0], run.end()
+                        break
                 last = _card_from(text, groups, first)
                 if last is None:
                     first += 1

@@ -233,15 +233,23 @@ def _compile(rule: RedactionRule) -> tuple[_Rule, ...]:
         case "email":
             return (_Rule(lambda text: "@" in text, _pattern_finder(_EMAIL), replacement),)
         case "phone":
-            return (_Rule(has_digit, lambda text, _: find_phones(text), replacement),)
+            return (
+                _Rule(
+                    has_digit, lambda text, budget: find_phones(text, budget.is_spent), replacement
+                ),
+            )
         case "card":
             find: Find = lambda text, budget: find_cards(text, budget.is_spent)  # noqa: E731
             return (_Rule(has_digit, find, replacement),)
         case "ip_address":
             # IPv6 addresses may end in an IPv4 address.
             return (
-                _Rule(has_digit, lambda text, _: find_ip_v6(text), replacement),
-                _Rule(has_digit, lambda text, _: find_ip_v4(text), replacement),
+                _Rule(
+                    has_digit, lambda text, budget: find_ip_v6(text, budget.is_spent), replacement
+                ),
+                _Rule(
+                    has_digit, lambda text, budget: find_ip_v4(text, budget.is_spent), replacement
+                ),
             )
         case "pattern":
             return (_Rule(bool, _pattern_finder(rule.pattern or ""), replacement),)
