@@ -24,6 +24,7 @@ from tests.exact.desk import (
     say,
     tool_server,
 )
+from tests.exact.disk import locked
 from tests.exact.payer import Payer
 from tests.scripted_provider import Gate, Recorded, Script, ScriptedProvider, Tokens
 from tests.server_process import ServerProcess
@@ -31,6 +32,8 @@ from tests.server_process import ServerProcess
 from dragoman.records.limits import Limits
 from dragoman.records.project import Project
 from dragoman.stores import Store, open_store
+from dragoman.stores.ledger.till import FRESH_S
+from dragoman.stores.ledger.writer import REFUSE_AFTER_S
 
 RICH = 2_000_000_000
 """Too little for slices: what is leased is held."""
@@ -192,10 +195,9 @@ def test_who_leaves_in_the_second_round_pays_for_what_was_produced(house: House)
     gate = Gate()
     house.tools.enqueue(Script(body=b"x" * 9_000, content_type="text/plain"))
     house.model.enqueue(look(100, 20), say("There.", 200, 5, first_byte_gate=gate))
-    with pytest.raises(httpx.ReadTimeout):
-        customer.http.post(
-            STUDIO, json=question(customer.project), timeout=httpx.Timeout(9, read=0.5)
-        )
+    body = question(customer.project, stream=True)
+    with customer.http.stream("POST", STUDIO, json=body):
+        house.model.wait_until(lambda: len(house.model.requests) == 2)
     house.model.wait_until(lambda: house.model.requests[-1].is_disconnected)
     found = customer.only()
     assert found.status == "client_gone"
@@ -348,7 +350,7 @@ def test_a_slow_tool_is_left_when_the_first_token_is_late(house: House, stream: 
     customer = house.customer()
     house.tools.enqueue(Script(body=b'"late"', first_byte_gate=Gate()))
     house.model.enqueue(look(100, 20))
-    is_refused_in_time(customer.ask(max_ttft_ms=300, stream=stream))
+    is_refused_in_time(customer.ask(max_ttft_ms=700, stream=stream))
     house.tools.wait_until(lambda: house.tools.requests[-1].is_disconnected)
     is_given_back(customer)
     assert len(house.model.requests) == 1
@@ -356,13 +358,41 @@ def test_a_slow_tool_is_left_when_the_first_token_is_late(house: House, stream: 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_slow_fallbacks_are_left_in_whichever_round_they_are(house: House, stream: bool) -> None:
-    customer = house.customer(max_ttft_ms=400)
+    customer = house.customer(max_ttft_ms=700)
     house.model.enqueue(look(100, 20), Script(status=500), say("x", 1, 1, first_byte_gate=Gate()))
     # The project's bound holds; a request may only shorten it.
     is_refused_in_time(customer.ask(max_ttft_ms=5000, stream=stream))
     house.model.wait_until(lambda: house.model.requests[-1].is_disconnected)
     is_given_back(customer)
     assert customer.only().output_tokens == 20
+
+
+def test_a_hold_that_is_granted_too_late_is_given_back(house: House) -> None:
+    customer = house.customer()
+    headers = {"idempotency-key": "late"}
+
+    def ask(**fields: Any) -> httpx.Response:
+        return customer.http.post(
+            STUDIO, json=question(customer.project, **fields), headers=headers
+        )
+
+    with locked(house.server.data_dir):
+        # A commit that is this fresh would show that writes are taken.
+        time.sleep(2 * FRESH_S)
+        begun_s = time.monotonic()
+        late = customer.http.post(STUDIO, json=question(customer.project, max_ttft_ms=200))
+        is_refused_in_time(late)
+        assert time.monotonic() - begun_s < REFUSE_AFTER_S
+    is_given_back(customer)
+    assert house.model.requests == []
+    # One that came too late has let go of its key.
+    house.tools.enqueue(Script(body=b'"late"', first_byte_gate=Gate()))
+    house.model.enqueue(look(100, 20), look(100, 20), say("There.", 200, 5))
+    is_refused_in_time(ask(max_ttft_ms=1000))
+    until(lambda: customer.payer.statuses["failed"] == 2)
+    answer = ask(max_ttft_ms=1000)
+    assert answer.status_code == 200, answer.text
+    assert customer.payer.look().charged == (300 * INPUT + 25 * OUTPUT) // MICRO
 
 
 def test_waiting_for_a_connection_is_waiting_for_the_first_token(tmp_path: Path) -> None:
