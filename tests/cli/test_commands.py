@@ -119,7 +119,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_help_of_every_command_teaches_by_an_example(
+def test_help_of_every_command_teaches_by_an_example_and_describes_every_option(
     dragoman: Run, command: tuple[str, ...]
 ) -> None:
     ran = dragoman(*command, "--help")
@@ -128,18 +128,12 @@ def test_help_of_every_command_teaches_by_an_example(
     example = re.search(r"(?:Examples?|Begin with): (.*dragoman \w+)", ran.out)
     assert example is not None
     assert ran.err == ""
-
-
-def test_every_option_of_every_command_is_described(dragoman: Run) -> None:
-    seen = 0
-    for command in COMMANDS:
-        for line in dragoman(*command, "--help").out.splitlines():
-            option = re.match(r"│\s+\*?\s*(--[\w-]+)(.*)│$", line)
-            if option is not None:
-                seen += 1
-                text = re.sub(r"<\w+>|\b[A-Z]+\b|-\w", "", option[2])
-                assert re.search(r"[a-z]{3}", text), (command, line)
-    assert seen > 40
+    # Every one has --help at least.
+    options = re.findall(r"^│\s+\*?\s*(--[\w-]+.*)│$", ran.out, re.MULTILINE)
+    assert options
+    for option in options:
+        text = re.sub(r"--[\w-]+|<\w+>|\b[A-Z]+\b|-\w", "", option)
+        assert re.search(r"[a-z]{3}", text), option
 
 
 @pytest.mark.parametrize("area", AREAS)
