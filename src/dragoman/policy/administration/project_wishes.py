@@ -291,13 +291,16 @@ class ArmWish(
     key: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}\Z")] | None = None
     """Default: `A`, `B`, … in order."""
     template_version: Annotated[int, Meta(ge=1)] | None = None
+    """Of the template of that model. Default: whichever is active."""
     sampling: SamplingWish = SamplingWish()
+    """Goes before the model's own."""
 
 
 class GuardrailWish(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
     measure: GuardMeasure
+    """The share of requests that fail, their cost, or the time until their first token."""
     margin: Annotated[float, Meta(ge=0, le=1e9)]
     """How much worse an arm may be: a share of requests, US dollars, milliseconds."""
 
@@ -308,21 +311,31 @@ class CampaignWish(
     """A comparison of two to eight arms, which begins at once. Arms may be the same, to check the set-up."""
 
     key: Slug
+    """What `ab_campaign` names it by. Unique in the project, for good."""
     name: Name | None = None
+    """Default: the key."""
     metric: Name
     """Id or key of a metric of the project, or a built-in one (`direct` only)."""
     kind: CampaignKind = "direct"
+    """By values of the metric, or by which of two completions is preferred."""
     arms: Annotated[tuple[ArmWish, ...], Meta(min_length=2, max_length=8)]
+    """What is compared. It never changes."""
     traffic_split: Share = 1.0
+    """The share of sessions, users or requests that enter, of those that name no model."""
     auto_deploy: bool = False
+    """Whether the winner becomes the project's default."""
     alpha: Annotated[float, Meta(gt=0, le=0.5)] = 0.05
+    """The chance that a difference is found where there is none, over all pairs, however often one looks."""
     guard_alpha: Annotated[float, Meta(gt=0, le=0.5)] = 0.05
+    """The same for all guardrails together."""
     min_scores: Annotated[int, Meta(ge=2, le=1_000_000)] | None = None
     """Of each arm (`direct`) or each pair (`comparison`), before anything is tested. Default: 30; where the
     metric is `scalar` 100, and 300 where it is built in: what may be any number is uneven, and its mean
     settles later."""
     mixture_variance: Annotated[float, Meta(gt=0, le=100)] = 0.01
+    """Where the test is sharpest, in units of the score's variance: less for later. It never changes."""
     guardrails: Annotated[tuple[GuardrailWish, ...], Meta(max_length=3)] = ()
+    """What ends it without a winner: one for each measure."""
 
 
 class CampaignChange(
@@ -332,7 +345,9 @@ class CampaignChange(
 
     name: Name | UnsetType = UNSET
     traffic_split: Share | UnsetType = UNSET
+    """Units that are in with a smaller share stay in with a larger one."""
     auto_deploy: bool | UnsetType = UNSET
+    """Whether the winner becomes the project's default."""
 
 
 class ProjectDefinition(
