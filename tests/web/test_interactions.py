@@ -395,6 +395,14 @@ async def test_pages_follow_one_another(place: Place) -> None:
     assert found == told
 
 
+async def test_a_question_that_is_too_long_is_told_how_long_it_may_be(place: Place) -> None:
+    for query, said in (
+        ("search=" + "a" * 600, "search must have at most 500 characters"),
+        ("tag=" + "&tag=".join("abcdefghijklmnopqrs"), "tag must have at most 16 entries"),
+    ):
+        assert (await place.refusal(400, "GET", f"/interactions?{query}"))[1] == said
+
+
 @pytest.mark.parametrize(
     ("query", "param"),
     [

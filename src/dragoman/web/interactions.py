@@ -13,6 +13,7 @@ from typing import Literal, Protocol, get_args
 import msgspec
 
 from dragoman.errors import ClientError, InvalidRequest, UnknownEntity, UnknownRoute
+from dragoman.policy.administration.complaints import told_of
 from dragoman.policy.feedback import FeedbackStore
 from dragoman.policy.idempotency import read_key
 from dragoman.policy.interactions.exports import ExportLayout, export_pieces
@@ -443,7 +444,7 @@ def _too_much(error: msgspec.ValidationError) -> ClientError:
     text, _, place = str(error).rpartition(" - at `$.")
     name = place.rstrip("`").partition("[")[0]
     param = {"labels": "label", "tags": "tag"}.get(name, name)
-    return InvalidRequest(f"{param}: {text}", param=param)
+    return InvalidRequest(told_of(param, text), param=param)
 
 
 def _cursor_of(given: Mapping[str, str]) -> str | None:

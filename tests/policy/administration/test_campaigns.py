@@ -76,7 +76,7 @@ def test_the_same_token_stands_for_the_same_wish(administration: Administration)
         ({"name": "a\nb"}, "name", "printable"),
         ({"key": "6f9f2c1e-0000-4000-8000-000000000001"}, "key", "UUID"),
         ({"metric": "cost", "kind": "comparison"}, "metric", "nobody compares by it"),
-        ({"arms": (ArmWish(model="small"),)}, "arms", "length"),
+        ({"arms": (ArmWish(model="small"),)}, "arms", "at least 2"),
         ({"alpha": 0.9}, "alpha", "0.5"),
     ],
 )

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from dragoman.errors import Conflict, InvalidRequest, UnknownEntity
+from dragoman.policy.administration.complaints import told_of
 from dragoman.policy.routing import ModelDirectory
 from dragoman.ports import Clock
 from dragoman.ports.administration import AdministrationStore
@@ -225,10 +226,8 @@ def checked(wish: Wish) -> Wish:
 def invalid(words: str) -> InvalidRequest:
     """msgspec's complaint, told with the field first: ``Expected `str` - at `$.a.b` ``."""
     text, _, place = words.rpartition(" - at `$")
-    if not text:
-        return InvalidRequest(words)
-    param = place.rstrip("`").lstrip(".") or None
-    return InvalidRequest(text if param is None else f"{param}: {text}", param=param)
+    param = place.rstrip("`").lstrip(".") or None if text else None
+    return InvalidRequest(told_of(param, text or words), param=param)
 
 
 def refuse_id_as_key(key: str) -> None:

@@ -30,6 +30,7 @@ from dragoman.errors import (
     UnknownRoute,
 )
 from dragoman.policy.administration import Administration
+from dragoman.policy.administration.complaints import told_of
 from dragoman.web.admin.audit import Audit
 from dragoman.web.admin.campaigns import Campaigns
 from dragoman.web.admin.description import Page, describe, pages_of
@@ -226,9 +227,9 @@ def _invalid(extra: Any) -> InvalidRequest:
     if message == _NO_BODY:
         return InvalidRequest(f"There is no body. {_NO_OBJECT}")
     if key is None or key == "data":
-        return InvalidRequest(f"The body: {message}")
+        return InvalidRequest(told_of("The body", message))
     param = _ON_THE_WIRE.get(key, str(key))
-    return InvalidRequest(f"{param}: {message}", param=param)
+    return InvalidRequest(told_of(param, message), param=param)
 
 
 def _tell_malformed(request: Request[Any, Any, Any], _: Exception) -> Response[bytes]:
