@@ -30,6 +30,8 @@ LOOK_EVERY_S = 1.0
 INDEX_EVERY_S = 1.0
 INDEX_AT_ONCE = 100
 """Conversations in one transaction, which takes some milliseconds of them."""
+PAUSE_S = 0.01
+"""Between one step and the next, so that others come in."""
 DELETE_EVERY_S = 3600.0
 DELETE_AT_ONCE = 200
 DAY_S = 86_400.0
@@ -155,8 +157,7 @@ async def _keep_doing(chore: Chore, stop: threading.Event) -> None:
             if not has_failed:
                 _log.warning("%s now: %s", chore.name, error.detail or error.message)
             has_more, has_failed = False, True
-        if not has_more:
-            await asyncio.sleep(chore.every_s)
+        await asyncio.sleep(PAUSE_S if has_more else chore.every_s)
 
 
 async def _step(chore: Chore, stop: threading.Event) -> bool:
