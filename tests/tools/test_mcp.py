@@ -24,7 +24,7 @@ def http_port() -> Iterator[int]:
     ) as process:
         assert process.stdout is not None
         yield int(process.stdout.readline())
-        process.terminate()
+        process.kill()
 
 
 def stdio_server(key: str = "pipes", **changes: object) -> ToolServer:

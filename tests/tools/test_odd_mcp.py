@@ -229,6 +229,14 @@ async def test_a_server_that_forgot_the_session_is_asked_again(bench: Bench) -> 
     assert all("authorization: hush-" in head for head in site.seen)
 
 
+async def test_a_server_that_is_not_there_is_called_unreachable(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.put(site_server(9))
+    assert await bench.tools("site") == {}
+    assert "unreachable: The tool's server cannot be reached." in caplog.text
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [

@@ -200,18 +200,13 @@ async def open_session(
     async with AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(opened)
-        except MCPError as error:
-            fault = _fault_of(error)
-            if isinstance(fault, ToolFault):
-                raise fault from error
-            raise ToolFault("unreachable", "The tool's server refuses a session.") from error
-        except _BREAKS as error:
+        except (MCPError, *_BREAKS) as error:
             raise _first_fault(error) from error
         yield McpSession(opened.session)
 
 
 def _first_fault(error: BaseException) -> BaseException:
-    """What groups of errors hold of ours, a cancellation first."""
+    """What an error, or a group of them, comes down to: a cancellation first."""
     inner = [error]
     found: ToolFault | None = None
     while inner:
@@ -222,6 +217,9 @@ def _first_fault(error: BaseException) -> BaseException:
             return each
         elif isinstance(each, ToolFault):
             found = each
+        elif isinstance(each, MCPError):
+            fault = _fault_of(each)
+            found = fault if isinstance(fault, ToolFault) else found
     return found or ToolFault("unreachable", "The tool's server opens no session.")
 
 
