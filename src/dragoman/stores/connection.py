@@ -33,6 +33,8 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
+        # What is deleted is overwritten, whatever the library was built to do.
+        connection.execute("PRAGMA secure_delete=ON")
     except sqlite3.Error:
         connection.close()
         raise

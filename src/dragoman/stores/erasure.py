@@ -56,7 +56,6 @@ class _Usage(NamedTuple):
 class ErasureArea(Area):
     def erase_user(self, account_id: AccountId, user: str) -> Erasure:
         counts: Counter[str] = Counter()
-        self._database.rows("PRAGMA secure_delete=ON", {})
         person = Person(account_id, user, self._sessions(account_id, user))
         usage = self._usage_of(person)
         counts["kept_answers"] = self._delete_answers(usage)

@@ -22,7 +22,7 @@ _DELETE_TERM = positional(sql.SQLITE_DELETE_TERM)
 
 
 def add_interactions(connection: sqlite3.Connection, interactions: Sequence[Interaction]) -> None:
-    """Raises `sqlite3.Error`, `UnicodeError`, `ValueError` or `InvalidRequest`, with any number added."""
+    """Raises `sqlite3.Error` or `ValueError` (`UnicodeError` among them), with any number added."""
     positions = Positions(connection)
     found = connection.execute(sql.SQLITE_LAST_SEQUENCE).fetchone()
     sequence = 0 if found is None else int(found[0])

@@ -22,6 +22,8 @@ def connect(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Conne
     )
     try:
         connection.execute("PRAGMA synchronous=FULL")
+        # Answers that are kept for a while are overwritten when they go, too.
+        connection.execute("PRAGMA secure_delete=ON")
     except sqlite3.Error:
         connection.close()
         raise
