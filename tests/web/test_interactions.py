@@ -468,7 +468,8 @@ async def test_keys_see_what_their_account_and_scopes_allow(place: Place) -> Non
             assert message.startswith("EntityNotFound: completion")
         answer = await place.ask("GET", "/interactions?format=jsonl", key=key)
         assert (answer.status_code, answer.content) == (200, b"")
-        _, message = await place.refusal(403, "POST", "/interactions", interaction(), key=key)
+        field, message = await place.refusal(403, "POST", "/interactions", interaction(), key=key)
+        assert field == "project"
         assert "support" in message
     added = await place.call("POST", "/interactions", interaction(project=None), key=bound)
     assert (await place.call("GET", f"/interactions/{added['completion_id']}", key=selling))[

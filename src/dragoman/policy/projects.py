@@ -154,7 +154,7 @@ class ProjectBook:
         """The project of that id or key, archived or not. Raises `UnknownEntity` or `Forbidden`."""
         for project in self._snapshot.value.kept.projects:
             if name in (project.key, project.id):
-                refusal = _refusal(principal, project)
+                refusal = _refusal(principal, project, "project")
                 if refusal is not None:
                     raise refusal
                 return project
@@ -321,7 +321,8 @@ def require_project(principal: Principal, project: Project) -> None:
         raise refusal
 
 
-def _refusal(principal: Principal, project: Project) -> Forbidden | None:
+def _refusal(principal: Principal, project: Project, param: str = "model") -> Forbidden | None:
+    """`param` is the field that names the project."""
     names = (project.key, project.id)
     if project.account_id != principal.account.id:
         why = "it belongs to another account"
@@ -331,7 +332,7 @@ def _refusal(principal: Principal, project: Project) -> Forbidden | None:
         why = "the key's scopes do not list it"
     else:
         return None
-    return Forbidden(f"This key may not use the project '{project.key}': {why}.", param="model")
+    return Forbidden(f"This key may not use the project '{project.key}': {why}.", param=param)
 
 
 def _may_ask(principal: Principal, model: Model) -> bool:
