@@ -256,6 +256,27 @@ def test_the_client_goes_before_the_project_and_the_project_before_the_dialect(
     assert sent.get("max_completion_tokens", sent.get("max_tokens")) == 9
 
 
+@pytest.mark.parametrize("path", [OPENAI, ANTHROPIC, STUDIO])
+def test_every_dialect_takes_arguments_of_the_prompt(
+    shop: Shop, provider: ScriptedProvider, path: str
+) -> None:
+    made = shop.open(
+        attached("main", "gpt", template="tone"),
+        templates=(template("tone", "For {{customer.name}}"),),
+    )
+    answer = shop.ask(path, made.key, system_prompt_args={"customer": {"name": "Ada"}}, odd=1)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-dragoman-ignored"] == "odd"
+    assert provider.requests[0].body["messages"][0]["content"] == "For Ada"
+    (row,) = shop.kept(made, 1)
+    assert row.content is not None
+    assert row.content.arguments is not None
+    assert msgspec.json.decode(row.content.arguments) == {"customer": {"name": "Ada"}}
+    answer = shop.ask(path, made.key, system_prompt_args=["Ada"])
+    assert answer.status_code == 400
+    assert "system_prompt_args" in answer.text
+
+
 def test_a_missing_argument_is_named_and_costs_nothing(
     shop: Shop, provider: ScriptedProvider
 ) -> None:

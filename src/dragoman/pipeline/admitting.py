@@ -23,6 +23,7 @@ from dragoman.records.model import Model
 from dragoman.records.principal import Principal
 
 MAX_NAMED_MODELS = 20
+ARGUMENTS_FIELD = "system_prompt_args"
 
 
 class Admitter:
@@ -90,6 +91,8 @@ class Admitter:
         if route is None:
             return None
         tab.project = route.project.key
+        if request.extensions:
+            request = _with_arguments(request)
         candidates = self._candidates(route.model, tab.principal)
         # The dialect comes last: what it would fill in, the project has filled in already.
         request = tab.dialect.bind_target(_with_defaults(request, route), "project")
@@ -143,6 +146,19 @@ def _shorter(first: int | None, second: int | None) -> int | None:
     if first is None or second is None:
         return second if first is None else first
     return min(first, second)
+
+
+def _with_arguments(request: ChatRequest) -> ChatRequest:
+    """With the prompt's arguments, which a client of a dialect that has no field for them may send all the same."""
+    for extension in request.extensions:
+        name, value = extension
+        if name == ARGUMENTS_FIELD and request.context.system_prompt_args is None:
+            others = tuple([each for each in request.extensions if each is not extension])
+            context = msgspec.structs.replace(
+                request.context, system_prompt_args=None if bytes(value) == b"null" else value
+            )
+            return msgspec.structs.replace(request, context=context, extensions=others)
+    return request
 
 
 def _with_defaults(request: ChatRequest, route: Route) -> ChatRequest:
