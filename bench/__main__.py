@@ -77,7 +77,12 @@ def _run(options: argparse.Namespace, folder: Path, console: Console) -> Report:
         if options.only != "nginx":
             with console.status("start times …"):
                 starts = measure_starts(provider_port, server_core, folder, effort.passes)
-            for accounting, logs_requests in ((False, False), (True, False), (True, True)):
+            for accounting, logs_requests, asks_project in (
+                (False, False, False),
+                (True, False, False),
+                (True, True, False),
+                (True, False, True),
+            ):
                 start = partial(
                     _ready,
                     provider_port,
@@ -85,6 +90,7 @@ def _run(options: argparse.Namespace, folder: Path, console: Console) -> Report:
                     folder,
                     accounting=accounting,
                     logs_requests=logs_requests,
+                    asks_project=asks_project,
                 )
                 rows.append(_measure(start, bench, console))
     finally:
@@ -93,10 +99,21 @@ def _run(options: argparse.Namespace, folder: Path, console: Console) -> Report:
 
 
 def _ready(
-    provider_port: int, core: int, folder: Path, *, accounting: bool, logs_requests: bool
+    provider_port: int,
+    core: int,
+    folder: Path,
+    *,
+    accounting: bool,
+    logs_requests: bool,
+    asks_project: bool,
 ) -> Gateway:
     gateway = Gateway(
-        provider_port, core, folder, accounting=accounting, logs_requests=logs_requests
+        provider_port,
+        core,
+        folder,
+        accounting=accounting,
+        logs_requests=logs_requests,
+        asks_project=asks_project,
     )
     gateway.first_completion_s()
     return gateway

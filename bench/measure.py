@@ -62,9 +62,11 @@ class Sample(msgspec.Struct, frozen=True):
 def measure(server: Server, bench: Bench) -> Row:
     """Load `server` in every way; raises `RuntimeError` when any answer is not a success."""
     plain = {
-        clients: _passes(server, bench, request_body(stream=False), clients) for clients in CLIENTS
+        clients: _passes(server, bench, request_body(stream=False, model=server.model), clients)
+        for clients in CLIENTS
     }
-    streamed = _passes(server, bench, request_body(stream=True), STREAM_CLIENTS)
+    streamed_body = request_body(stream=True, model=server.model)
+    streamed = _passes(server, bench, streamed_body, STREAM_CLIENTS)
     return Row(
         server=server.name,
         features=server.features(),

@@ -10,6 +10,7 @@ ANSWER_BYTES = 557
 STREAM_EVENTS = 66
 
 MODEL = "bench-model"
+PROJECT = "bench-project"
 KEY = "drg_sk_benchmarkbenchmarkbenchmarkbench"
 
 _WORDS = "the quick brown fox jumps over the lazy dog and runs far away from the old mill "
@@ -23,13 +24,13 @@ def _encoded(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def request_body(*, stream: bool) -> bytes:
+def request_body(*, stream: bool, model: str = MODEL) -> bytes:
     """A chat request of `REQUEST_BYTES`."""
 
     def build(filler: str) -> bytes:
         return _encoded(
             {
-                "model": MODEL,
+                "model": model,
                 "messages": [
                     {"role": "system", "content": "You are a helpful assistant."},
                     {"role": "user", "content": "What does a fox do all day?"},

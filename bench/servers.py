@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from bench.payloads import KEY, MODEL, request_body
+from bench.payloads import KEY, MODEL, PROJECT, request_body
 from bench.processes import Process, free_port
 
 ROOT = Path(__file__).parent.parent
@@ -24,6 +24,8 @@ class Server(Protocol):
 
     name: str
     path: str
+    model: str
+    """What requests ask for."""
     port: int
     process: Process
 
@@ -48,6 +50,7 @@ class Nginx:
     """A plain reverse proxy with a key check: as little as a gateway can do."""
 
     name = "nginx"
+    model = MODEL
     path = "/v1/chat/completions"
 
     def __init__(self, provider_port: int, core: int, folder: Path) -> None:
@@ -127,10 +130,14 @@ class Gateway:
         runner: tuple[str, ...] = (),
         accounting: bool = True,
         logs_requests: bool = False,
+        asks_project: bool = False,
     ) -> None:
+        self.model = PROJECT if asks_project else MODEL
         self.name = "dragoman, all on" if logs_requests else "dragoman"
         if not accounting:
             self.name = "dragoman, accounting off"
+        if asks_project:
+            self.name = "dragoman, a project"
         self.port = free_port()
         config = folder / "dragoman.toml"
         config.write_text(
@@ -190,6 +197,18 @@ base_url = "http://127.0.0.1:{provider_port}/v1"
 id = "{MODEL}"
 max_output_tokens = 4096
 price = {{ input = 0.15, cached_input = 0.075, output = 0.6 }}
+
+[[projects]]
+key = "{PROJECT}"
+
+[[projects.models]]
+model = "{MODEL}"
+template = "bench"
+
+[[projects.templates]]
+key = "bench"
+text = "You help {{{{customer}}}}."
+arguments = [{{ name = "customer", default = "a customer" }}]
 """
 
 
