@@ -68,6 +68,12 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
+def documented_project() -> str:
+    """The settings of the project that the documents' examples ask for."""
+    text = (REPOSITORY / "docs" / "projects.md").read_text()
+    return text.partition("```toml\n")[2].partition("```")[0]
+
+
 @pytest.fixture(scope="session")
 def engine_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with the embedded model: one for all test processes, ended by the last that uses it."""
@@ -80,7 +86,7 @@ def engine_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         else:
             data_dir = shared / "engine-server"
             share_model(data_dir)
-            server = ServerProcess(data_dir, 'log_format = "json"\n').start()
+            server = ServerProcess(data_dir, f'log_format = "json"\n{documented_project()}').start()
             state = {"url": server.url, "pid": server.pid, "log": str(server.log_path), "users": 0}
         state["users"] += 1
         state_path.write_text(json.dumps(state))

@@ -75,7 +75,6 @@ def test_curl(fence: Fence, engine_server: Served, tmp_path: Path) -> None:
     environment = with_key(engine_server)
     if "ADMIN_KEY" in command:
         environment |= {"ADMIN_KEY": admin_key(engine_server)}
-    define_projects(fence, engine_server, tmp_path)
     done = run(["bash", "-ec", _STRICT_CURL + command], environment, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     if "ADMIN_KEY" in command or "/interactions" in command:
@@ -84,18 +83,6 @@ def test_curl(fence: Fence, engine_server: Served, tmp_path: Path) -> None:
         return
     check_answer(fence.text, done.stdout)
     check_words(fence, done.stdout)
-
-
-def define_projects(fence: Fence, served: Served, folder: Path) -> None:
-    """What the document's settings define is there, for its examples."""
-    if "support" not in fence.text:
-        return
-    settings = [each for each in fences("toml") if each.document == fence.document]
-    (folder / "dragoman.toml").write_text(settings[0].text)
-    data_dir = str(served.log_path.parent)
-    command = [sys.executable, "-m", "dragoman", "config", "apply", "--data-dir", data_dir]
-    done = run(command, os.environ | {"DRAGOMAN_CONFIG": ""}, folder)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def check_words(fence: Fence, output: str) -> None:
@@ -172,9 +159,7 @@ def test_python(
     engine_server: Served,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
 ) -> None:
-    define_projects(fence, engine_server, tmp_path)
     monkeypatch.setenv("DRAGOMAN_API_KEY", engine_server.key)
     # In this process, because importing the vendors' packages takes longer than the request.
     exec(compile(fence.at(engine_server.url), str(fence), "exec"), {"__name__": "__main__"})

@@ -18,6 +18,8 @@ from tests.conftest import Served
 from tests.node_packages import node_modules
 
 MODEL = "smollm2-135m-instruct"
+LISTED = [MODEL, "support", "support/quick", "support/careful"]
+"""The model, and the documents' project."""
 CAPITAL: list[Any] = [{"role": "user", "content": "What is the capital of France?"}]
 WEATHER = {
     "type": "object",
@@ -236,7 +238,7 @@ async def test_openai_async(engine_server: Served) -> None:
         answer = await client.chat.completions.create(model="local", messages=CAPITAL, max_tokens=5)
         assert answer.choices[0].message.content
         models = [model.id async for model in client.models.list()]
-    assert models == [MODEL]
+    assert models == LISTED
 
 
 # --- openai, Node ---
@@ -371,7 +373,7 @@ def test_anthropic_errors_are_the_clients_own_classes(engine_server: Served) -> 
 
 
 def test_anthropic_lists_models(anthropic_client: anthropic.Anthropic) -> None:
-    assert [model.id for model in anthropic_client.models.list()] == [MODEL]
+    assert [model.id for model in anthropic_client.models.list()] == LISTED
 
 
 # --- premai ---
@@ -389,7 +391,7 @@ def test_premai_answers_and_lists(engine_server: Served) -> None:
     assert "Paris" in answer.choices[0].message.content
     assert answer.model == MODEL
     assert answer.usage.completion_tokens > 0
-    assert [entry.id for entry in client.models.list().data] == [MODEL]
+    assert [entry.id for entry in client.models.list().data] == LISTED
 
 
 def test_premai_streams(engine_server: Served) -> None:

@@ -239,7 +239,13 @@ async def test_a_stop_string_ends_the_text_and_is_named(running: RunningModel) -
 
 async def test_logprobs_have_the_asked_for_number_of_alternatives(running: RunningModel) -> None:
     answer = await running.ask(
-        chat(logprobs=True, top_logprobs=2, max_output_tokens=3, sampling=ENDLESS)
+        # Without chance: of a character that takes several tokens there would be one entry.
+        chat(
+            logprobs=True,
+            top_logprobs=2,
+            max_output_tokens=3,
+            sampling=Sampling(temperature=0.0, logit_bias=ENDLESS.logit_bias),
+        )
     )
     logprobs = answer.choices[0].logprobs
     assert logprobs is not None
