@@ -152,7 +152,7 @@ class StreamOptions(msgspec.Struct):
 class CompletionBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The fields that both dialects take."""
 
-    model: Annotated[str, about("The model's id or alias.")]
+    model: Annotated[str, about("A model's id or alias, `{project}/{model}`, or `{project}`.")]
     stream: Annotated[bool | None, about("Send the answer as it comes.")] = None
     stream_options: StreamOptions | None = None
     temperature: Annotated[

@@ -123,7 +123,6 @@ class StudioRequest(CompletionBody, kw_only=True, forbid_unknown_fields=True):
     messages: Annotated[
         list[StudioMessage], about("The conversation so far; at least one.", minItems=1)
     ]
-    model: Annotated[str, about("A model's id or alias, `{project}/{model}`, or `{project}`.")]
     tools: Annotated[
         list[StudioTool | None] | None,
         about("Functions (`{type, function}`), and switches of server tools (`{id, enabled}`)."),
